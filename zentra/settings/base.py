@@ -1,0 +1,207 @@
+"""What every environment shares. Importing it starts nothing and connects to nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from zentra.core.logs import logging_config
+from zentra.embedded.services import database_urls, redis_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+ENVIRON = os.environ
+
+
+def database_from_url(url: str, *, pool: bool) -> dict[str, Any]:
+    """A Django database entry from postgresql://user:password@host:port/name?host=/socket/dir&role=name.
+
+    ``role`` makes every session take on that role at once (SET ROLE), for servers with one login.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    role = f" -c role={query['role']}" if query.get("role", "").isidentifier() else ""
+    options: dict[str, Any] = {
+        "options": f"-c timezone=UTC -c idle_in_transaction_session_timeout=60000{role}",
+        **({"sslmode": query["sslmode"]} if "sslmode" in query else {}),
+    }
+    if pool:
+        # Eight backends serve sixteen threads: the connection goes back before a provider is called.
+        options["pool"] = {"min_size": 1, "max_size": 8, "timeout": 5, "max_idle": 60}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.get("host", parts.hostname or ""),
+        "PORT": str(query.get("port", parts.port or "")),
+        "OPTIONS": options,
+        "CONN_HEALTH_CHECKS": pool,
+    }
+
+
+DATABASE_URLS = database_urls(ENVIRON, BASE_DIR)
+REDIS_URL = redis_url(ENVIRON, BASE_DIR)
+DATABASES = {
+    "default": database_from_url(DATABASE_URLS["app"], pool=True),
+    # For `migrate` alone.
+    "owner": database_from_url(DATABASE_URLS["owner"], pool=False),
+}
+ATOMIC_REQUESTS = False
+
+INSTALLED_APPS = [
+    "zentra.apps.ZentraConfig",
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.simple_history",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "zentra.admin_site.ZentraAdminConfig",
+    "simple_history",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "zentra.core",
+    "zentra.tenancy",
+    "zentra.evidence",
+    "zentra.idempotency",
+    "zentra.api",
+    "routing",
+    "ledger",
+    "webhooks",
+    "payments",
+    "settlement",
+    "zentra.demo",
+]
+
+MIDDLEWARE = [
+    "zentra.api.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "zentra.api.middleware.BodyLimitMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+]
+
+ROOT_URLCONF = "zentra.urls"
+WSGI_APPLICATION = "zentra.wsgi.application"
+APPEND_SLASH = False
+AUTH_USER_MODEL = "tenancy.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en-us"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# A body is read whole before it is parsed, so it is bounded first. Settlement files have a bound of their own.
+API_BODY_LIMIT_BYTES = 256 * 1024
+FILE_BODY_LIMIT_BYTES = 64 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_BODY_LIMIT_BYTES
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["zentra.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["zentra.api.permissions.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["zentra.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["zentra.api.renderers.EnvelopeRenderer"],
+    "DEFAULT_THROTTLE_CLASSES": ["zentra.api.throttling.WorkspaceThrottle"],
+    "EXCEPTION_HANDLER": "zentra.api.errors.handle_exception",
+    "DEFAULT_SCHEMA_CLASS": "zentra.api.schema.ContractSchema",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Zentra payments API",
+    "DESCRIPTION": "From charge to settlement. Amounts are integers of minor units; times are UTC.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
+
+CELERY = {
+    "broker_url": REDIS_URL.replace("unix://", "redis+socket://", 1),
+    "broker_connection_retry_on_startup": True,
+    # Without these bounds a publish to a dead broker holds the request for seconds.
+    "broker_transport_options": {
+        "visibility_timeout": 300,
+        "max_retries": 0,
+        "interval_start": 0,
+        "socket_connect_timeout": 0.5,
+        "socket_timeout": 1.5,
+    },
+    "task_ignore_result": True,
+    "task_acks_late": True,
+    "task_time_limit": 120,
+    "task_soft_time_limit": 90,
+    "worker_prefetch_multiplier": 1,
+    "worker_soft_shutdown_timeout": 5,
+    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    "worker_hijack_root_logger": False,
+    "timezone": "UTC",
+    "beat_schedule": {
+        "resolve-unknown-outcomes": {"task": "payments.resolve_unknown", "schedule": 2.0},
+        "resume-unsent-operations": {"task": "payments.resume_unsent", "schedule": 5.0},
+        "reconcile-nightly": {"task": "settlement.run_nightly", "schedule": 300.0},
+    },
+}
+
+# Business bounds, in seconds, that an operator may tune.
+PROVIDER_CALL_DEADLINE_SECONDS = float(ENVIRON.get("PROVIDER_CALL_DEADLINE_SECONDS", "8"))
+PROVIDER_CALLS_IN_FLIGHT = int(ENVIRON.get("PROVIDER_CALLS_IN_FLIGHT", "6"))
+# Networks that outgoing calls may reach although they are private, as CIDR. Empty by default.
+OUTGOING_ALLOWED_NETWORKS = [item for item in ENVIRON.get("OUTGOING_ALLOWED_NETWORKS", "").split(",") if item]
+TRUSTED_PROXY_HOPS = int(ENVIRON.get("TRUSTED_PROXY_HOPS", "0"))
+
+LOGGING = logging_config(
+    level=ENVIRON.get("LOG_LEVEL", "INFO"), as_json=ENVIRON.get("LOG_FORMAT", "json") == "json"
+)
+
+UNFOLD = {
+    "SITE_TITLE": "Zentra payments",
+    "SITE_HEADER": "Zentra payments",
+    "SITE_SUBHEADER": "From charge to settlement",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}

@@ -1,0 +1,22 @@
+"""The test suite: fixed secrets, quiet logs, no pool (each test thread opens its own connection)."""
+
+from __future__ import annotations
+
+from zentra.core.logs import logging_config
+from zentra.settings.base import *  # noqa: F403
+from zentra.settings.base import CELERY, DATABASE_URLS, database_from_url
+
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+SECRET_KEY = "tests only: not a secret, and long enough for the framework's own check of keys"
+ZENTRA_MASTER_KEY = b"tests only: thirty-two bytes key"
+ZENTRA_ALLOW_LIVE = False
+DATABASES = {
+    "default": database_from_url(DATABASE_URLS["app"], pool=False),
+    "owner": {**database_from_url(DATABASE_URLS["owner"], pool=False), "TEST": {"MIRROR": "default"}},
+}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+OUTGOING_ALLOWED_NETWORKS = ["127.0.0.1/32"]
+LOGGING = logging_config(level="CRITICAL", as_json=True)
+CELERY = {**CELERY, "task_always_eager": False}
+WHITENOISE_AUTOREFRESH = True
