@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class TenancyConfig(AppConfig):
+    name = "zentra.tenancy"
+    label = "tenancy"
+    default_auto_field = "django.db.models.BigAutoField"
