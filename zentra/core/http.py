@@ -16,6 +16,7 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -38,6 +39,7 @@ MAX_ADDRESSES_TRIED = 4
 #: Room for the status line and headers, above the cap on the body.
 MAX_HEADER_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 §5.6.2
 _RESERVED_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect", "upgrade", "te"}
 )
@@ -309,7 +311,8 @@ def _request_headers(target: Target, headers: Mapping[str, str]) -> dict[str, st
     split it
     """
     for name, value in headers.items():
-        if name.lower() in _RESERVED_HEADERS or not (value.isascii() and value.isprintable()):
+        well_formed = _HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()
+        if name.lower() in _RESERVED_HEADERS or not well_formed:
             raise NotSent("invalid_request")
     return {"Host": target.host_header, **headers, "Accept-Encoding": "identity", "Connection": "close"}
 
@@ -535,4 +538,4 @@ def _judged(
 
 
 def _header_map(response: BaseHTTPResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+    return {name.lower(): response.headers[name] for name in response.headers}

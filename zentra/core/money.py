@@ -82,3 +82,9 @@ def decimal_text(minor: int, currency: str) -> str:
         return sign + digits
     digits = digits.rjust(exponent + 1, "0")
     return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
+
+
+def grouped_text(minor: int, currency: str) -> str:
+    """For people, with the currency and groups of three digits: '1,250.00 EUR'."""
+    whole, point, rest = decimal_text(abs(minor), currency).partition(".")
+    return f"{'−' if minor < 0 else ''}{int(whole):,}{point}{rest} {currency}"
