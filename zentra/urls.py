@@ -7,15 +7,18 @@ from pathlib import Path
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+
+from zentra.api.health import healthz
 
 _APPS = ["payments", "ledger", "routing", "webhooks", "settlement"]
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
+    path("healthz", healthz),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/redoc/", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     *[path("api/v1/", include(f"{app}.api.urls")) for app in _APPS if (Path(__file__).parent.parent / app / "api/urls.py").exists()],
 ]

@@ -1,4 +1,4 @@
-"""Around every request: its id and log line, and a bound on its body before anything reads it."""
+"""Around every request: its id and log line, a bound on its body, what a browser may load, how long a session lasts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
 from zentra.api import envelope
+from zentra.core.clock import SYSTEM_CLOCK
 from zentra.core.errors import BadRequest, PayloadTooLarge, ZentraError
 from zentra.core.ids import new_id
 
@@ -20,6 +22,8 @@ log = structlog.get_logger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponse]
 #: How much of a refused body is read and thrown away, so that the client gets to read the answer.
 DRAIN_LIMIT_BYTES = 8 * 1024 * 1024
+#: The session's key for when it began, in Unix seconds.
+SESSION_BEGAN = "began"
 
 
 class RequestContextMiddleware:
@@ -77,6 +81,53 @@ class BodyLimitMiddleware:
             raise _too_large(limit)
         request.META["CONTENT_LENGTH"] = str(len(body))
         request._stream = io.BytesIO(body)  # type: ignore[attr-defined]
+
+
+class ContentSecurityPolicyMiddleware:
+    """Says what a page may load: nothing from elsewhere, on any page.
+
+    The console's theme evaluates expressions in its markup (Alpine's standard build), hence 'unsafe-eval' there; it
+    and both documentation pages style elements inline. Scripts come from files of this host alone, everywhere.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.setdefault("Content-Security-Policy", content_security_policy(request.path))
+        return response
+
+
+def content_security_policy(path: str) -> str:
+    """The policy of a path (https://www.w3.org/TR/CSP3/)."""
+    if path.startswith("/admin/"):
+        return _policy("script-src 'self' 'unsafe-eval'")
+    if path.startswith(("/api/docs/", "/api/redoc/")):
+        return _policy("script-src 'self'; worker-src 'self' blob:")
+    return "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def _policy(scripts: str) -> str:
+    return (
+        f"default-src 'self'; {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
+        "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
+    )
+
+
+class SessionLimitMiddleware:
+    """Ends a person's session some hours after it began, however busy it is. Idle time is the cookie's own age."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/admin/") and request.user.is_authenticated:
+            now = SYSTEM_CLOCK.now().timestamp()
+            began = request.session.setdefault(SESSION_BEGAN, now)
+            if now - began > settings.SESSION_LIMIT_SECONDS:
+                logout(request)
+        return self.get_response(request)
 
 
 def body_limit(path: str) -> int:

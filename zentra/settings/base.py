@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from django.templatetags.static import static
+
 from zentra.core.logs import logging_config
-from zentra.embedded.services import database_urls, redis_url
+from zentra.embedded.services import broker_url, database_urls, redis_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 ENVIRON = os.environ
@@ -37,14 +40,16 @@ def database_from_url(url: str, *, pool: bool) -> dict[str, Any]:
         "HOST": query.get("host", parts.hostname or ""),
         "PORT": str(query.get("port", parts.port or "")),
         "OPTIONS": options,
-        "CONN_HEALTH_CHECKS": pool,
+        "CONN_MAX_AGE": 0 if pool else 60,
+        "CONN_HEALTH_CHECKS": True,
     }
 
 
 DATABASE_URLS = database_urls(ENVIRON, BASE_DIR)
 REDIS_URL = redis_url(ENVIRON, BASE_DIR)
 DATABASES = {
-    "default": database_from_url(DATABASE_URLS["app"], pool=True),
+    # Only the threaded web process pools (zentra.gunicorn); a forked worker must not inherit a pool.
+    "default": database_from_url(DATABASE_URLS["app"], pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
     # For `migrate` alone.
     "owner": database_from_url(DATABASE_URLS["owner"], pool=False),
 }
@@ -83,12 +88,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "zentra.api.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "zentra.api.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "zentra.api.middleware.BodyLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "zentra.api.middleware.SessionLimitMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
@@ -102,11 +109,18 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+# For people at the console; the API writes ISO 8601.
+DATETIME_FORMAT = "Y-m-d H:i:s"
+DATE_FORMAT = "Y-m-d"
+TIME_FORMAT = "H:i:s"
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static"
 WHITENOISE_USE_FINDERS = True
-SESSION_COOKIE_AGE = 8 * 3600
+# People are asked to log in again after 15 idle minutes, and 8 hours after they did in any case.
+SESSION_COOKIE_AGE = 15 * 60
+SESSION_SAVE_EVERY_REQUEST = True
+SESSION_LIMIT_SECONDS = 8 * 3600
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
@@ -154,6 +168,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # No validator: it would send the schema's address to another host.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "docExpansion": "list"},
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
@@ -161,7 +177,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 CELERY = {
-    "broker_url": REDIS_URL.replace("unix://", "redis+socket://", 1),
+    "broker_url": broker_url(ENVIRON, BASE_DIR),
     "broker_connection_retry_on_startup": True,
     # Without these bounds a publish to a dead broker holds the request for seconds.
     "broker_transport_options": {
@@ -198,10 +214,36 @@ LOGGING = logging_config(
     level=ENVIRON.get("LOG_LEVEL", "INFO"), as_json=ENVIRON.get("LOG_FORMAT", "json") == "json"
 )
 
+def _console_file(name: str) -> Callable[[object], str]:
+    return lambda _request: static(f"zentra/{name}")
+
+
 UNFOLD = {
     "SITE_TITLE": "Zentra payments",
     "SITE_HEADER": "Zentra payments",
     "SITE_SUBHEADER": "From charge to settlement",
+    "SITE_SYMBOL": "account_balance",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _console_file("favicon.svg")}],
+    "SITE_URL": "/api/docs/",
+    "STYLES": [_console_file("console.css")],
+    "ENVIRONMENT": "zentra.admin_site.environment_label",
+    "DASHBOARD_CALLBACK": "zentra.dashboard.dashboard",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(98.4% .014 180.72)",
+            "100": "oklch(95.3% .051 180.801)",
+            "200": "oklch(91% .096 180.426)",
+            "300": "oklch(85.5% .138 181.071)",
+            "400": "oklch(77.7% .152 181.912)",
+            "500": "oklch(70.4% .14 182.503)",
+            "600": "oklch(60% .118 184.704)",
+            "700": "oklch(51.1% .096 186.391)",
+            "800": "oklch(43.7% .078 188.216)",
+            "900": "oklch(38.6% .063 188.416)",
+            "950": "oklch(27.7% .046 192.524)",
+        },
+    },
 }

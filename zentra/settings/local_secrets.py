@@ -12,7 +12,9 @@ def local_secret(base_dir: Path, name: str) -> bytes:
     folder = Path(os.environ.get("ZENTRA_STATE_DIR") or base_dir / ".zentra") / "secrets"
     path = folder / name
     if not path.exists():
-        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        # The folder above stays passable: the databases beside it may run as another account.
+        folder.parent.mkdir(parents=True, mode=0o711, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         draft = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
         draft.touch(mode=0o600)
         draft.write_bytes(secrets.token_bytes(32))

@@ -1,10 +1,10 @@
-"""The test suite: fixed secrets, quiet logs, no pool (each test thread opens its own connection)."""
+"""The test suite: fixed secrets, quiet logs, no pool but in the web server."""
 
 from __future__ import annotations
 
 from zentra.core.logs import logging_config
 from zentra.settings.base import *  # noqa: F403
-from zentra.settings.base import CELERY, DATABASE_URLS, database_from_url
+from zentra.settings.base import CELERY, DATABASE_URLS, ENVIRON, database_from_url
 
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
@@ -12,7 +12,7 @@ SECRET_KEY = "tests only: not a secret, and long enough for the framework's own 
 ZENTRA_MASTER_KEY = b"tests only: thirty-two bytes key"
 ZENTRA_ALLOW_LIVE = False
 DATABASES = {
-    "default": database_from_url(DATABASE_URLS["app"], pool=False),
+    "default": database_from_url(DATABASE_URLS["app"], pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
     "owner": {**database_from_url(DATABASE_URLS["owner"], pool=False), "TEST": {"MIRROR": "default"}},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
