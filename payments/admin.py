@@ -23,7 +23,8 @@ from payments.states import UNRESOLVED_ATTEMPTS
 from payments.types import RuntimeStage
 from routing.rules import REASONS
 from zentra.core.money import grouped_text
-from zentra.tenancy.console import MONEY_OPERATORS, OPERATORS, TONES, ReadOnlyAdmin, confirm
+from zentra.tenancy.console import MONEY_OPERATORS, OPERATORS, ReadOnlyAdmin, confirm
+from zentra.tenancy.tones import TONES
 
 #: The lane asks one after another within the request, so it is bounded.
 MAX_ASKED_AT_ONCE = 20

@@ -35,7 +35,7 @@ class Customer(models.Model):
 
 
 class Payment(models.Model):
-    """One payment from charge to settlement. Its state and totals are written by `payments.services.transitions` alone."""
+    """One payment from charge to settlement; `payments.services.transitions` alone writes its state and totals."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     workspace = models.ForeignKey("tenancy.Workspace", on_delete=models.PROTECT, related_name="+")

@@ -62,7 +62,7 @@ def reservation_released(payment: Payment, amount_minor: int, day: date, *, caus
 
 
 def capture_confirmed(payment: Payment, capture: Capture, provider_account_id: UUID, day: date) -> Posting:
-    """Money taken: the provider owes it to us, we owe it to the merchant, and the reservation becomes a settlement due."""
+    """Money taken: the provider owes it to us, we owe it to the merchant; the reservation becomes a settlement due."""
     merchant, amount = payment.merchant_id, capture.amount_minor
     return Posting(
         key=f"capture:{capture.id}",

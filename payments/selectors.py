@@ -134,7 +134,7 @@ def states_since(workspace_ids: Collection[UUID] | None, since: datetime) -> Cou
 
 
 def trace_of(workspace_id: UUID, payment_id: UUID) -> dict[str, Any]:
-    """The whole story of one payment: state, route, attempts, ledger lines, events and deliveries, settlement, evidence.
+    """The whole story of one payment: state, route, attempts, ledger, events and deliveries, settlement, evidence.
 
     :raises PaymentNotFound:
     """

@@ -34,8 +34,8 @@ class RuntimeStage(StrEnum):
 
 
 #: The token of a payment that names none, in a sandbox workspace.
-DEFAULT_SANDBOX_TOKEN: Final = "tok_sandbox_approved"
-SANDBOX_TOKEN_PREFIX: Final = "tok_sandbox_"
+DEFAULT_SANDBOX_TOKEN: Final = "tok_sandbox_approved"  # noqa: S105 - published, opens nothing
+SANDBOX_TOKEN_PREFIX: Final = "tok_sandbox_"  # noqa: S105
 METADATA_MAX_ENTRIES: Final = 20
 
 

@@ -9,7 +9,7 @@ from payments.models import Capture, Payment, Refund
 from payments.selectors import outcome_unknown
 from payments.states import PaymentState
 from zentra.api import envelope
-from zentra.core.errors import PaymentRequired, Unprocessable, UpstreamFailure, ZentraError
+from zentra.core.errors import PaymentRequired, Unprocessable, ZentraError
 from zentra.idempotency.types import Answer, Answerer
 
 
@@ -23,8 +23,8 @@ class PaymentRejected(Unprocessable):
     remedy = "`details.reason` says why; change the payment, or ask the operator to change the policy or the routing."
 
 
-class PaymentFailed(UpstreamFailure):
-    code, status = "payment_failed", 402
+class PaymentFailed(PaymentRequired):
+    code = "payment_failed"
     summary = "No provider could take the payment; nothing was authorized anywhere."
     remedy = "Repeat later with a new idempotency key."
 

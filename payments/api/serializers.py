@@ -18,6 +18,8 @@ class MetadataField(serializers.DictField):
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         found = super().to_internal_value(data)
+        if any(ord(character) < 32 or ord(character) == 127 for name in found for character in name):
+            raise serializers.ValidationError("control characters are not accepted in names", code="invalid")
         if len(found) > METADATA_MAX_ENTRIES or any(len(name) > 40 for name in found):
             raise serializers.ValidationError(
                 f"at most {METADATA_MAX_ENTRIES} entries with names of at most 40 characters", code="too_large"

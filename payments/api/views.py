@@ -37,18 +37,20 @@ class Payments(WorkspaceView):
         responses={201: enveloped(forms.PaymentBody), 202: _UNKNOWN, 402: _DECLINED, 409: ErrorBody},
     )
     def post(self, request: Request) -> HttpResponse:
-        """Authorizes within the request. Repeat with the same idempotency key after any time-out: never a second charge."""
+        """Authorizes within the request. After any time-out repeat with the same key: never a second charge."""
         body = self.parsed(forms.CreatePaymentForm)
         key = self.idempotency_key("payment.create", body, resource="pay")
-        answer = intake.create_payment(
-            workspace_id=self.workspace_id,
-            new=forms.new_payment(body),
-            key=key,
-            actor=self.actor,
-            context=self.context(key),
-            answer=payment_answer(self.request_id),
+        return self.keyed(
+            key,
+            lambda: intake.create_payment(
+                workspace_id=self.workspace_id,
+                new=forms.new_payment(body),
+                key=key,
+                actor=self.actor,
+                context=self.context(key),
+                answer=payment_answer(self.request_id),
+            ),
         )
-        return self.reply_answer(answer)
 
     @extend_schema(
         operation_id="list_payments",
@@ -110,17 +112,19 @@ class PaymentCaptures(WorkspaceView):
     def post(self, request: Request, payment_id: str) -> HttpResponse:
         body = self.parsed(forms.CreateCaptureForm)
         key = self.idempotency_key("capture.create", body, resource="cap", payment_id=payment_id)
-        answer = captures.request_capture(
-            workspace_id=self.workspace_id,
-            payment_id=parse_or_not_found("pay", payment_id),
-            amount_minor=body.get("amount_minor"),
-            final=body.get("final", "amount_minor" not in body),
-            key=key,
-            actor=self.actor,
-            context=self.context(key),
-            answer=capture_answer(self.request_id),
+        return self.keyed(
+            key,
+            lambda: captures.request_capture(
+                workspace_id=self.workspace_id,
+                payment_id=parse_or_not_found("pay", payment_id),
+                amount_minor=body.get("amount_minor"),
+                final=body.get("final", "amount_minor" not in body),
+                key=key,
+                actor=self.actor,
+                context=self.context(key),
+                answer=capture_answer(self.request_id),
+            ),
         )
-        return self.reply_answer(answer)
 
     @extend_schema(
         operation_id="list_captures",
@@ -146,15 +150,17 @@ class PaymentVoid(WorkspaceView):
     def post(self, request: Request, payment_id: str) -> HttpResponse:
         body = self.parsed(forms.VoidForm)
         key = self.idempotency_key("payment.void", body, resource="pay", payment_id=payment_id)
-        answer = voids.request_void(
-            workspace_id=self.workspace_id,
-            payment_id=parse_or_not_found("pay", payment_id),
-            key=key,
-            actor=self.actor,
-            context=self.context(key),
-            answer=void_answer(self.request_id),
+        return self.keyed(
+            key,
+            lambda: voids.request_void(
+                workspace_id=self.workspace_id,
+                payment_id=parse_or_not_found("pay", payment_id),
+                key=key,
+                actor=self.actor,
+                context=self.context(key),
+                answer=void_answer(self.request_id),
+            ),
         )
-        return self.reply_answer(answer)
 
 
 class PaymentTrace(WorkspaceView):
@@ -182,18 +188,20 @@ class Refunds(WorkspaceView):
     def post(self, request: Request) -> HttpResponse:
         body = self.parsed(forms.CreateRefundForm)
         key = self.idempotency_key("refund.create", body, resource="re")
-        answer = refunds.request_refund(
-            workspace_id=self.workspace_id,
-            charge_reference=body["charge_reference"],
-            amount_minor=body.get("amount_minor"),
-            reference=body.get("reference", ""),
-            reason=body.get("reason", ""),
-            key=key,
-            actor=self.actor,
-            context=self.context(key),
-            answer=refund_answer(self.request_id),
+        return self.keyed(
+            key,
+            lambda: refunds.request_refund(
+                workspace_id=self.workspace_id,
+                charge_reference=body["charge_reference"],
+                amount_minor=body.get("amount_minor"),
+                reference=body.get("reference", ""),
+                reason=body.get("reason", ""),
+                key=key,
+                actor=self.actor,
+                context=self.context(key),
+                answer=refund_answer(self.request_id),
+            ),
         )
-        return self.reply_answer(answer)
 
     @extend_schema(
         operation_id="list_refunds", summary="List refunds", responses=enveloped(forms.RefundBody, many=True)

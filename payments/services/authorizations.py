@@ -1,4 +1,4 @@
-"""What an answer to an authorization means: approved, to be continued by the customer, refused, passed on, or unknown."""
+"""What an answer to an authorization means: approved, the customer's turn, refused, passed on, or unknown."""
 
 from __future__ import annotations
 

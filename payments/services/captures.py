@@ -1,9 +1,7 @@
-"""Captures: recorded in the request or with the approval, carried out by a worker, booked when the provider confirms."""
+"""Captures: recorded in the request or with the approval, carried out by a worker, booked when confirmed."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -15,6 +13,7 @@ from payments.events import capture_data
 from payments.models import Attempt, Capture, Payment
 from payments.services.attempts import open_attempt
 from payments.services.chronicle import Chronicle
+from payments.services.retries import may_try_again, put_back
 from payments.services.transitions import lock_payment, store_payment
 from payments.states import (
     AttemptState,
@@ -24,7 +23,7 @@ from payments.states import (
     PaymentState,
     next_operation_state,
 )
-from routing.types import Operation, Verdict
+from routing.types import Operation
 from zentra.core.errors import Conflict
 from zentra.core.ids import new_id
 from zentra.core.jobs import enqueue_on_commit
@@ -33,10 +32,6 @@ from zentra.idempotency.services import claim_key, finish_claim
 from zentra.idempotency.types import Answer, Answerer, RequestKey
 from zentra.tenancy.selectors import terms_of
 from zentra.tenancy.types import Actor
-
-#: Tries that never left this machine before an operation is given up; nothing was sent, so giving up is safe.
-MAX_UNSENT_TRIES: Final = 12
-UNSENT_BACKOFF: Final = timedelta(seconds=5)
 
 
 class CaptureExceedsAuthorized(Conflict):
@@ -76,7 +71,7 @@ def request_capture(
     capture_id = new_id()
     claim = claim_key(workspace_id=workspace_id, key=key, resource_id=capture_id, clock=terms.clock)
     if not claim.fresh:
-        return claim.answer or answer(Capture.objects.get(id=claim.resource_id))
+        return claim.answer or answer(Capture.objects.get(id=claim.resource))
     payment = lock_payment(workspace_id=workspace_id, payment_id=payment_id)
     if payment.state != PaymentState.AUTHORIZED:
         raise PaymentNotCapturable(f"the payment is {payment.status}", details={"status": payment.status})
@@ -153,7 +148,7 @@ def start_capture(*, workspace_id: UUID, capture_id: UUID) -> Attempt | None:
 
 def apply_capture(*, payment: Payment, attempt: Attempt, chronicle: Chronicle) -> None:
     """Move a capture of a locked payment by its attempt's state, and book it when the provider confirmed."""
-    capture = Capture.objects.select_for_update().get(id=attempt.capture_id)
+    capture = Capture.objects.select_for_update().get(payment=payment, id=attempt.capture_id)  # type: ignore[misc]
     state = AttemptState(attempt.state)
     if state is AttemptState.APPROVED:
         _confirmed(payment, capture, attempt, chronicle)
@@ -161,27 +156,6 @@ def apply_capture(*, payment: Payment, attempt: Attempt, chronicle: Chronicle) -
         put_back(capture, attempt=attempt, chronicle=chronicle)
     elif state in (AttemptState.DECLINED, AttemptState.FAILED):
         _refused(payment, capture, attempt, chronicle)
-
-
-def may_try_again(operation: Capture, *, attempt: Attempt) -> bool:
-    """Whether an operation of which nothing happened is tried again: the provider's trouble is, a refusal is not."""
-    return attempt.verdict == Verdict.PROVIDER_FAULT and operation.tries < MAX_UNSENT_TRIES
-
-
-def put_back(operation: Capture, *, attempt: Attempt, chronicle: Chronicle) -> None:
-    """Make an operation pending again after a try that never happened, due a little later each time."""
-    operation.state = next_operation_state(OperationState(operation.state), OperationTrigger.NOT_SENT)
-    operation.tries += 1
-    operation.due_at = chronicle.terms.clock.now() + UNSENT_BACKOFF * operation.tries
-    operation.save(update_fields=["state", "tries", "due_at"])
-    chronicle.record(
-        f"{attempt.operation}.put_back",
-        operation.public_id,
-        payment_id=operation.payment_id,
-        before=OperationState.PROCESSING,
-        after=operation.state,
-        data={"tries": operation.tries, "code": attempt.code},
-    )
 
 
 def _confirmed(payment: Payment, capture: Capture, attempt: Attempt, chronicle: Chronicle) -> None:

@@ -117,7 +117,7 @@ def _open_in_transaction(
     terms, payment_id = terms_of(workspace_id), new_id()
     claim = claim_key(workspace_id=workspace_id, key=key, resource_id=payment_id, clock=terms.clock)
     if not claim.fresh:
-        return _Opened(answer=claim.answer or _present(workspace_id, claim.resource_id, claim.id, answer, terms))
+        return _Opened(answer=claim.answer or _present(workspace_id, claim.resource, claim.id, answer, terms))
     accepted_at = terms.clock.now()
     merchant = merchant_for_payment(workspace_id, new.merchant_id)
     verdicts = judge(
@@ -148,12 +148,8 @@ def _open_in_transaction(
     return _Opened(answer=finish_claim(claim_id=claim.id, answer=answer(payment), clock=terms.clock))
 
 
-def _present(
-    workspace_id: UUID, payment_id: UUID | None, claim_id: int, answer: Answerer, terms: WorkspaceTerms
-) -> Answer:
+def _present(workspace_id: UUID, payment_id: UUID, claim_id: int, answer: Answerer, terms: WorkspaceTerms) -> Answer:
     """The present state of the payment behind a key; the answer is kept as soon as it is final."""
-    if payment_id is None:
-        raise LookupError("a claim always names its payment")
     return finish_claim(claim_id=claim_id, answer=answer(payment_by_id(workspace_id, payment_id)), clock=terms.clock)
 
 

@@ -13,8 +13,8 @@ from payments.events import refund_data
 from payments.models import Attempt, Capture, Payment, Refund
 from payments.selectors import payment_by_reference
 from payments.services.attempts import open_attempt
-from payments.services.captures import may_try_again, put_back
 from payments.services.chronicle import Chronicle
+from payments.services.retries import may_try_again, put_back
 from payments.services.transitions import lock_payment, store_payment
 from payments.states import (
     AttemptState,
@@ -73,7 +73,7 @@ def request_refund(
     refund_id = new_id()
     claim = claim_key(workspace_id=workspace_id, key=key, resource_id=refund_id, clock=terms.clock)
     if not claim.fresh:
-        return claim.answer or answer(Refund.objects.select_related("payment").get(id=claim.resource_id))
+        return claim.answer or answer(Refund.objects.select_related("payment").get(id=claim.resource))
     found = payment_by_reference(workspace_id, charge_reference)
     payment = lock_payment(workspace_id=workspace_id, payment_id=found.id)
     left = payment.amounts.refundable
@@ -193,7 +193,7 @@ def start_refund(*, workspace_id: UUID, refund_id: UUID) -> Attempt | None:
 
 def apply_refund(*, payment: Payment, attempt: Attempt, chronicle: Chronicle) -> None:
     """Move a refund of a locked payment by its attempt's state."""
-    refund = Refund.objects.select_for_update().get(id=attempt.refund_id)
+    refund = Refund.objects.select_for_update().get(payment=payment, id=attempt.refund_id)  # type: ignore[misc]
     state = AttemptState(attempt.state)
     if state is AttemptState.APPROVED:
         _confirmed(payment, refund, attempt, chronicle)

@@ -30,14 +30,14 @@ log = structlog.get_logger(__name__)
 
 MAX_PER_SWEEP: Final = 50
 #: A claimed attempt is asked about by nobody else for so long.
-RESOLVE_LEASE: Final = timedelta(seconds=60)
+RESOLVE_LEASE_SECONDS: Final = 60
 #: "The provider knows nothing of it" is believed after so many negatives over so much time.
 NEGATIVES_TO_BELIEVE: Final = 3
 NEGATIVES_MINIMUM_AGE: Final = timedelta(minutes=10)
 
 _CLAIM = """
-UPDATE payments_attempt SET resolve_at = %(now)s + %(lease)s
-              + make_interval(secs => coalesce(shift.offset_seconds, 0))
+UPDATE payments_attempt SET resolve_at = %(now)s
+              + make_interval(secs => %(lease)s + coalesce(shift.offset_seconds, 0))
   FROM (SELECT due.id, due.workspace_id FROM payments_attempt due
           LEFT JOIN tenancy_workspaceclock c ON c.workspace_id = due.workspace_id
          WHERE due.state IN ('sent', 'unknown') AND NOT due.needs_operator
@@ -90,8 +90,8 @@ def resolve_unknown(*, clock: Clock) -> int:
 def _claim(clock: Clock) -> Sequence[tuple[UUID, UUID]]:
     """Lease what is due, so that a second resolver does not ask at the same time."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"now": clock.now(), "lease": RESOLVE_LEASE, "limit": MAX_PER_SWEEP})
-        return cursor.fetchall()
+        cursor.execute(_CLAIM, {"now": clock.now(), "lease": RESOLVE_LEASE_SECONDS, "limit": MAX_PER_SWEEP})
+        return [(attempt_id, workspace_id) for attempt_id, workspace_id in cursor.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)

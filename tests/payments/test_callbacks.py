@@ -31,7 +31,12 @@ def approval(attempt: Attempt, **changes: Any) -> dict[str, Any]:
         "currency": attempt.currency,
         **changes,
     }
-    return {"id": "cbk_1", "type": f"authorization.{data['status']}", "created_at": "2026-01-01T00:00:00Z", "data": data}
+    return {
+        "id": "cbk_1",
+        "type": f"authorization.{data['status']}",
+        "created_at": "2026-01-01T00:00:00Z",
+        "data": data,
+    }
 
 
 def unknown_attempt(shop: Shop) -> Attempt:
@@ -82,7 +87,13 @@ class TestReceiveCallback:
     def test_a_late_decline_changes_no_decided_attempt(self, shop: Shop):
         shop.pay(10_000)
         attempt = Attempt.objects.get(workspace_id=shop.workspace_id)
-        decline = {"code": "stolen_card", "category": "hard", "network_code": "43", "message": "", "retry_advice": "never"}
+        decline = {
+            "code": "stolen_card",
+            "category": "hard",
+            "network_code": "43",
+            "message": "",
+            "retry_advice": "never",
+        }
 
         send(shop, approval(attempt, status="declined", decline=decline))
 

@@ -120,3 +120,24 @@ class TestIdempotency:
 
         assert again.content == first.content
         assert Payment.objects.filter(workspace_id=shop.workspace_id).count() == 1
+
+    def test_a_refusal_by_state_is_kept_under_its_key(self, shop: Shop):
+        payment = shop.pay(10_000, capture_method="manual").data
+        first = shop.capture(payment["id"], 10_001, key="c1")
+        shop.capture(payment["id"], 4_000)
+
+        again = shop.capture(payment["id"], 10_001, key="c1")
+        other = shop.capture(payment["id"], 1, key="c1")
+
+        assert (first.status, first.code) == (409, "capture_exceeds_authorized")
+        assert again.content == first.content
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert (other.status, other.code) == (422, "idempotency_key_reused")
+
+    def test_what_does_not_exist_leaves_the_key_free(self, shop: Shop):
+        missing = shop.refund("ORD_1", key="r1")
+        shop.captured(10_000, reference="ORD_1")
+
+        found = shop.refund("ORD_1", key="r1")
+
+        assert (missing.status, found.status) == (404, 201)

@@ -38,6 +38,9 @@ class StrictJSONParser(BaseParser):
         counter = _KeyCounter()
         try:
             value = json.loads(raw.decode("utf-8"), object_pairs_hook=counter.collect, parse_constant=_refuse_constant)
+            if b"\\u" in raw:
+                # An escape may name half a character (RFC 8259 §8.2): no UTF-8 can hold it, so nothing could store it.
+                json.dumps(value, ensure_ascii=False).encode("utf-8")
         except (UnicodeDecodeError, RecursionError, ValueError) as error:
             raise MalformedJson(f"the body is not valid JSON: {_reason(error)}") from None
         if not isinstance(value, dict):
@@ -68,7 +71,7 @@ def _refuse_constant(text: str) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno} column {error.colno}"
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeError):
         return "it is not UTF-8"
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:100]
 
@@ -95,5 +98,5 @@ class RawParser(BaseParser):
         stream: IO[Any],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
+    ) -> Any:
         return stream.read()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from zentra.core.errors import Forbidden, MethodNotAllowed
+from zentra.tenancy.types import Caller
 
 
 class HasScope(BasePermission):
@@ -17,6 +18,6 @@ class HasScope(BasePermission):
         method = "GET" if request.method in ("HEAD", "OPTIONS") else str(request.method)
         if method not in scopes:
             raise MethodNotAllowed(f"{request.method} is not supported here")
-        if not request.user.may(scopes[method]):
+        if not cast(Caller, request.user).may(scopes[method]):
             raise Forbidden(details={"required_scope": scopes[method].value})
         return True

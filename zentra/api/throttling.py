@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
@@ -63,11 +63,11 @@ class WorkspaceThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """:raises TooManyRequests: the bucket is empty"""
-        caller: Caller | None = request.user
+        caller = cast(Caller | None, request.user)
         if caller is None:
             return True
         allowance = take(f"rl:{caller.workspace_id}", caller.requests_per_minute)
-        request._request.rate_allowance = allowance
+        request._request.rate_allowance = allowance  # type: ignore[attr-defined]
         if not allowance.allowed:
             retry_after = max(1, int(allowance.retry_after_seconds + 0.999))
             raise TooManyRequests(details={"limit": allowance.limit, "window": "1 minute", "retry_after": retry_after})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -19,8 +19,9 @@ from rest_framework.views import APIView
 from zentra.api import envelope
 from zentra.api.pagination import page_of
 from zentra.core.clock import Clock
-from zentra.core.errors import UnsupportedMediaType
+from zentra.core.errors import Conflict, NotFound, Unprocessable, UnsupportedMediaType
 from zentra.evidence.types import RequestContext
+from zentra.idempotency.services import KeyInProgress, KeyReused, keep_refusal
 from zentra.idempotency.types import Answer, RequestKey, fingerprint, request_key
 from zentra.tenancy.clocks import clock_of
 from zentra.tenancy.types import Actor, Caller, Scope
@@ -29,17 +30,19 @@ from zentra.tenancy.types import Actor, Caller, Scope
 class OneForm(BaseContentNegotiation):
     """There is one form of body and one of answer: JSON."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         content_type = (request.content_type or "").partition(";")[0].strip().lower()
-        for parser in parsers:
+        accepted = list(parsers)
+        for parser in accepted:
             if content_type in ("", parser.media_type) or parser.media_type == "*/*":
                 return parser
-        raise UnsupportedMediaType(f"send {parsers[0].media_type}, not {content_type:.60}")
+        raise UnsupportedMediaType(f"send {accepted[0].media_type}, not {content_type:.60}")
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
 
 
 class WorkspaceView(APIView):
@@ -48,9 +51,15 @@ class WorkspaceView(APIView):
     scopes: ClassVar[Mapping[str, Scope]] = {}
     content_negotiation_class = OneForm
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """:raises NotFound: the path names something with a NUL, which no text in the database can hold"""
+        super().initial(request, *args, **kwargs)
+        if any("\0" in str(value) for value in kwargs.values()):
+            raise NotFound
+
     @property
     def caller(self) -> Caller:
-        return self.request.user
+        return cast(Caller, self.request.user)
 
     @property
     def workspace_id(self) -> UUID:
@@ -92,6 +101,21 @@ class WorkspaceView(APIView):
             resource=resource,
             request_id=self.request_id,
         )
+
+    def keyed(self, key: RequestKey, operation: Callable[[], Answer]) -> HttpResponse:
+        """Run a mutation under its key. A refusal by state or rule (409, 422) is kept like every final answer.
+
+        :raises KeyReused: and KeyInProgress are about the key itself and are never kept
+        """
+        try:
+            answer = operation()
+        except (KeyReused, KeyInProgress):
+            raise
+        except (Conflict, Unprocessable) as refusal:
+            body = envelope.to_bytes(envelope.failure(refusal, request_id=self.request_id))
+            refused = Answer(status=refusal.status, body=body, request_id=self.request_id)
+            answer = keep_refusal(workspace_id=self.workspace_id, key=key, answer=refused, clock=self.clock)
+        return self.reply_answer(answer)
 
     def reply(self, data: Any, *, status: int = 200) -> Response:
         """A success envelope."""

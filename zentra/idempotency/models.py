@@ -14,7 +14,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)
     request_id = models.CharField(max_length=64)
-    resource_id = models.UUIDField()
+    resource_id = models.UUIDField(null=True, help_text="None for a refusal: nothing came of it but the answer.")
     status = models.PositiveSmallIntegerField(null=True)
     body = models.BinaryField(null=True)
     created_at = models.DateTimeField()
@@ -27,6 +27,10 @@ class IdempotencyKey(models.Model):
                 condition=models.Q(status__isnull=True, body__isnull=True, completed_at__isnull=True)
                 | models.Q(status__isnull=False, body__isnull=False, completed_at__isnull=False),
                 name="idempotency_answer_whole",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(resource_id__isnull=False) | models.Q(body__isnull=False),
+                name="idempotency_stands_for_something",
             ),
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from zentra.core.clock import Clock
 from zentra.core.db import is_lock_timeout, lock_timeout, require_transaction
@@ -51,7 +52,7 @@ def claim_key(*, workspace_id: UUID, key: RequestKey, resource_id: UUID, clock: 
     :raises KeyInProgress: the first request did not commit in time; nothing is written
     """
     require_transaction()
-    row = [workspace_id, key.operation, key.key, key.fingerprint, key.request_id, resource_id, clock.now()]
+    row: list[Any] = [workspace_id, key.operation, key.key, key.fingerprint, key.request_id, resource_id, clock.now()]
     try:
         with lock_timeout(CLAIM_WAIT_MILLISECONDS), connection.cursor() as cursor:
             cursor.execute(_CLAIM, row)
@@ -68,9 +69,8 @@ def claim_key(*, workspace_id: UUID, key: RequestKey, resource_id: UUID, clock: 
 def _existing(workspace_id: UUID, key: RequestKey) -> Claim:
     row = IdempotencyKey.objects.get(workspace_id=workspace_id, operation=key.operation, key=key.key)
     if bytes(row.fingerprint) != key.fingerprint:
-        raise KeyReused(
-            field="idempotency_key", details={"resource_id": public_id(key.resource, row.resource_id)}
-        )
+        details = {"resource_id": public_id(key.resource, row.resource_id)} if row.resource_id else {}
+        raise KeyReused(field="idempotency_key", details=details)
     answer = None
     if row.status is not None and row.body is not None:
         answer = Answer(status=row.status, body=bytes(row.body), request_id=row.request_id, replayed=True)
@@ -91,6 +91,26 @@ def finish_claim(*, claim_id: int, answer: Answer, clock: Clock) -> Answer:
     if updated:
         return answer
     row = IdempotencyKey.objects.get(id=claim_id)
-    return Answer(
-        status=row.status or 0, body=bytes(row.body or b""), request_id=row.request_id, replayed=True
+    return Answer(status=row.status or 0, body=bytes(row.body or b""), request_id=row.request_id, replayed=True)
+
+
+@transaction.atomic(durable=True)
+def keep_refusal(*, workspace_id: UUID, key: RequestKey, answer: Answer, clock: Clock) -> Answer:
+    """Keep the refusal of an operation that was undone, so that a repeat is given the same one.
+
+    If another request with the key succeeded in between, that one's row stands, and this answer is given once.
+    """
+    now = clock.now()
+    row = IdempotencyKey(
+        workspace_id=workspace_id,
+        operation=key.operation,
+        key=key.key,
+        fingerprint=key.fingerprint,
+        request_id=key.request_id,
+        status=answer.status,
+        body=answer.body,
+        created_at=now,
+        completed_at=now,
     )
+    IdempotencyKey.objects.bulk_create([row], ignore_conflicts=True)
+    return answer

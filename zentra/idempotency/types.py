@@ -65,12 +65,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a key stands for: fresh, or the resource that came of it and, once known, the answer."""
+    """What a key stands for: fresh, or the resource that came of it and, once known, the answer.
+
+    ``resource_id`` is None for a refusal that was kept: nothing came of it but the answer.
+    """
 
     id: int
     fresh: bool
     resource_id: UUID | None = None
     answer: Answer | None = None
+
+    @property
+    def resource(self) -> UUID:
+        """The resource of a claim that has no answer yet. :raises LookupError: the claim is a kept refusal"""
+        if self.resource_id is None:
+            raise LookupError("a kept refusal has no resource")
+        return self.resource_id
 
 
 #: Renders the answer for a resource in its present state.
