@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -20,7 +18,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/redoc/", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
-    *[path("api/v1/", include(f"{app}.api.urls")) for app in _APPS if (Path(__file__).parent.parent / app / "api/urls.py").exists()],
+    *[path("api/v1/", include(f"{app}.api.urls")) for app in _APPS],
 ]
 
 handler400 = "zentra.api.errors.bad_request"

@@ -1,4 +1,4 @@
-"""The three parties of the story as HTTP clients: the merchant's backend, the acquirer's control, the operator's browser."""
+"""The parties of the story as HTTP clients: the merchant's backend, the acquirer, the operator's browser."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import urllib3
+
+from zentra.core.ids import parse_public_id
 
 _POOL = urllib3.PoolManager(maxsize=8, retries=False)
 
@@ -85,16 +87,37 @@ class AdminBrowser:
     def log_in(self, username: str, password: str) -> None:
         self.submit("/admin/login/", username=username, password=password, next="/admin/")
 
-    def read(self, path: str) -> str:
+    def accept_batch(self, batch_id: str, note: str) -> None:
+        """Accept a batch whose declared total is not the sum of its lines."""
+        page = f"/admin/settlement/settlementbatch/{parse_public_id('btc', batch_id)}"
+        self.submit(f"{page}/change/", f"{page}/accept/", note=note)
+
+    def take_case(self, case_id: str) -> None:
+        page = self._case_page(case_id)
+        self.submit(f"{page}/change/", f"{page}/take/")
+
+    def close_case(self, case_id: str, resolution: str, note: str) -> None:
+        """Close an owned case, past the page that shows the journal before it is booked."""
+        page = self._case_page(case_id)
+        fields = {"resolution": resolution, "note": note}
+        self.submit(f"{page}/change/", f"{page}/close/", **fields)
+        self.submit(f"{page}/change/", f"{page}/close/", **fields, confirmed="1")
+
+    def submit(self, form_page: str, target: str = "", **fields: str) -> str:
+        """Load a page for its CSRF token, post the fields to the target, and return the page that follows."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self._read(form_page))
+        if token is None:
+            raise LookupError(f"no form on {form_page}")
+        body = urlencode({**fields, "csrfmiddlewaretoken": token.group(1)}).encode()
+        url = self.base_url + (target or form_page)
+        request = Request(url, data=body, headers={"Referer": self.base_url + form_page})  # noqa: S310
+        with self.opener.open(request, timeout=20) as answer:
+            return answer.read().decode()
+
+    def _read(self, path: str) -> str:
         with self.opener.open(self.base_url + path, timeout=20) as answer:
             return answer.read().decode()
 
-    def submit(self, path: str, **fields: str) -> str:
-        """Load a page for its CSRF token, post the fields back to it, and return the page that follows."""
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.read(path))
-        if token is None:
-            raise LookupError(f"no form on {path}")
-        body = urlencode({**fields, "csrfmiddlewaretoken": token.group(1)}).encode()
-        request = Request(self.base_url + path, data=body, headers={"Referer": self.base_url + path})  # noqa: S310
-        with self.opener.open(request, timeout=20) as answer:
-            return answer.read().decode()
+    @staticmethod
+    def _case_page(case_id: str) -> str:
+        return f"/admin/settlement/driftcase/{parse_public_id('cas', case_id)}"

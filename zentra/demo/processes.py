@@ -56,7 +56,7 @@ class ProcessTree:
                 stderr=log,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=_die_with_parent,
                 **more,
             )
         self.children[name] = child
