@@ -7,28 +7,15 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
 
 from ledger import selectors
 from ledger.models import Account, Entry, Journal
 from ledger.rules import CHART
 from zentra.core.money import Money
+from zentra.tenancy.console import ReadOnlyAdmin, ReadOnlyInline
 
 
-class ReadOnly:
-    """Neither add nor change nor delete; the database would refuse all three."""
-
-    def has_add_permission(self, request: HttpRequest, *_object: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, *_object: Any) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, *_object: Any) -> bool:
-        return False
-
-
-class EntryInline(ReadOnly, TabularInline):
+class EntryInline(ReadOnlyInline):
     model = Entry
     ordering = ("id",)
     fields = ("id", "account_name", "account", "debit", "credit", "effective_date")
@@ -52,14 +39,14 @@ class EntryInline(ReadOnly, TabularInline):
 
 
 @admin.register(Journal)
-class JournalAdmin(ReadOnly, ModelAdmin):
+class JournalAdmin(ReadOnlyAdmin):
+    id_search = {"jrn": "id", "pay": "payment_id", "btc": "batch_id", "cas": "case_id"}
     list_display = ("public_id", "kind", "idempotency_key", "currency", "effective_date", "posted_at", "workspace")
     list_filter = ("kind", "currency", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("=idempotency_key", "=payment_id", "=batch_id", "=case_id", "=id")
     date_hierarchy = "effective_date"
     ordering = ("-id",)
-    show_full_result_count = False
     inlines = (EntryInline,)
     fields = (
         "public_id",
@@ -79,13 +66,13 @@ class JournalAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(ReadOnly, ModelAdmin):
+class AccountAdmin(ReadOnlyAdmin):
+    id_search = {"acc": "id"}
     list_display = ("code", "name", "owner_type", "owner_id", "dimension", "currency", "live_balance", "workspace")
     list_filter = ("code", "currency", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("=code", "=owner_id", "=dimension")
     ordering = ("workspace", "code", "owner_id")
-    show_full_result_count = False
     fields = (
         "public_id",
         "workspace",

@@ -98,11 +98,16 @@ def entries_of_payment(workspace_id: UUID, payment_id: UUID) -> list[dict[str, A
     ``amount_minor`` is credit positive, as product traces show it: a debit of customer_balance is negative.
     At most MAX_ENTRIES_OF_PAYMENT.
     """
-    entries = (
-        Entry.objects.filter(workspace_id=workspace_id, payment_id=payment_id)
-        .select_related("journal", "account")
-        .order_by("id")[:MAX_ENTRIES_OF_PAYMENT]
-    )
+    return _shown_entries(Entry.objects.filter(workspace_id=workspace_id, payment_id=payment_id))
+
+
+def entries_of_case(workspace_id: UUID, case_id: UUID) -> list[dict[str, Any]]:
+    """The entries of the journals about one drift case, as ``entries_of_payment`` shows them."""
+    return _shown_entries(Entry.objects.filter(workspace_id=workspace_id, case_id=case_id))
+
+
+def _shown_entries(rows: QuerySet[Entry]) -> list[dict[str, Any]]:
+    entries = rows.select_related("journal", "account").order_by("id")[:MAX_ENTRIES_OF_PAYMENT]
     return [
         {
             "entry_id": entry.id,

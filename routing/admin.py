@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from routing import services
@@ -20,7 +19,7 @@ from routing.types import AccountSettings, RuleSettings
 from zentra.core.errors import ZentraError
 from zentra.core.ids import public_id
 from zentra.tenancy.clocks import clock_for
-from zentra.tenancy.types import Actor
+from zentra.tenancy.console import ReadOnlyAdmin, ScopedAdmin, actor_of
 
 MASK = "••••••••"
 
@@ -162,7 +161,7 @@ class RoutingRuleForm(ServiceForm):
         )
 
 
-class SettingAdmin(SimpleHistoryAdmin, ModelAdmin):
+class SettingAdmin(SimpleHistoryAdmin, ScopedAdmin):
     """Settings that people change through a service. Nothing is deleted (decisions name it), nothing reverted."""
 
     history_list_display = ("enabled", "priority", "weight")
@@ -171,9 +170,6 @@ class SettingAdmin(SimpleHistoryAdmin, ModelAdmin):
     list_select_related = ("workspace",)
     fixed_fields: tuple[str, ...] = ("workspace",)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def revert_disabled(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
 
@@ -181,10 +177,6 @@ class SettingAdmin(SimpleHistoryAdmin, ModelAdmin):
         """Where a setting belongs is decided once."""
         fields = tuple(super().get_readonly_fields(request, obj))
         return (*fields, *self.fixed_fields) if obj else fields
-
-
-def operator_of(request: HttpRequest) -> Actor:
-    return Actor(kind="operator", id=request.user.get_username())
 
 
 def saved_as(obj: ProviderAccount | RoutingRule, row: ProviderAccount | RoutingRule) -> None:
@@ -242,7 +234,7 @@ class ProviderAccountAdmin(SettingAdmin):
                 settings=form.settings(),
                 credential=data["credential"] or None,
                 callback_secret=data["callback_secret"] or None,
-                actor=operator_of(request),
+                actor=actor_of(request),
                 clock=clock,
             )
             return
@@ -252,7 +244,7 @@ class ProviderAccountAdmin(SettingAdmin):
             settings=form.settings(),
             credential=data["credential"],
             callback_secret=data["callback_secret"],
-            actor=operator_of(request),
+            actor=actor_of(request),
             clock=clock,
         )
         saved_as(obj, account)
@@ -272,7 +264,7 @@ class RoutingRuleAdmin(SettingAdmin):
         return ", ".join(filter(None, (rule.currency, rule.method, amounts, merchant))) or "every payment"
 
     def save_model(self, request: HttpRequest, obj: RoutingRule, form: Any, change: bool) -> None:
-        clock, actor = clock_for(obj.workspace_id), operator_of(request)
+        clock, actor = clock_for(obj.workspace_id), actor_of(request)
         if change:
             services.update_routing_rule(
                 workspace_id=obj.workspace_id, rule_id=obj.id, settings=form.settings(), actor=actor, clock=clock
@@ -285,9 +277,10 @@ class RoutingRuleAdmin(SettingAdmin):
 
 
 @admin.register(RoutingDecision)
-class RoutingDecisionAdmin(ModelAdmin):
+class RoutingDecisionAdmin(ReadOnlyAdmin):
     """Decisions are read, never written."""
 
+    id_search = {"rte": "id", "pay": "payment_id"}
     list_display = ("public_id", "workspace", "payment", "chosen_account", "made_at")
     list_filter = ("workspace", "chosen_account")
     list_select_related = ("workspace", "chosen_account")
@@ -330,12 +323,3 @@ class RoutingDecisionAdmin(ModelAdmin):
             "<tr><th>{}</th><th>{}</th><th>{}</th><th>{}</th></tr>", "rank", "account", "placed by", "why"
         )
         return format_html("<table>{}{}</table>", head, rows)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

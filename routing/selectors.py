@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -67,6 +67,12 @@ def routing_facts(workspace_id: UUID) -> RoutingFacts:
 def accounts_for(workspace_id: UUID) -> QuerySet[ProviderAccount]:
     """The provider accounts of a workspace, in the order of their own priority."""
     return ProviderAccount.objects.filter(workspace_id=workspace_id).order_by("priority", "id")
+
+
+def accounts_in(reach: Sequence[UUID] | None) -> QuerySet[ProviderAccount]:
+    """The provider accounts of these workspaces, or of all, with their workspace; for the operator console."""
+    rows = ProviderAccount.objects.select_related("workspace").order_by("workspace__name", "name")
+    return rows if reach is None else rows.filter(workspace_id__in=reach)
 
 
 def account_by_id(workspace_id: UUID, account_id: UUID) -> ProviderAccount:

@@ -10,30 +10,18 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import ModelAdmin as PlainModelAdmin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
-from unfold.admin import ModelAdmin, TabularInline
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin
 
 from webhooks.models import Delivery, DeliveryAttempt, Endpoint, Event
 from webhooks.services import deliveries, endpoints
 from webhooks.services.endpoints import NewSecret
 from zentra.core.errors import ZentraError
 from zentra.tenancy.clocks import clock_for
-from zentra.tenancy.types import Actor, Environment
+from zentra.tenancy.console import OPERATORS, ReadOnlyAdmin, ReadOnlyInline, ScopedAdmin, actor_of, show_once
+from zentra.tenancy.types import Environment
 
 MAX_SELECTED = 100
-
-
-class ReadOnly:
-    """Neither add nor change nor delete."""
-
-    def has_add_permission(self, request: HttpRequest, *_object: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, *_object: Any) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, *_object: Any) -> bool:
-        return False
 
 
 class ServicesOpenTransactions(PlainModelAdmin):
@@ -83,7 +71,8 @@ class EndpointForm(forms.ModelForm):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(ModelAdmin, ServicesOpenTransactions):
+class EndpointAdmin(ScopedAdmin, ServicesOpenTransactions):
+    id_search = {"whe": "id"}
     form = EndpointForm
     list_display = ("public_id", "url", "description", "status", "disabled_reason", "workspace", "created_at")
     list_filter = ("status", "workspace")
@@ -101,22 +90,19 @@ class EndpointAdmin(ModelAdmin, ServicesOpenTransactions):
         "deleted_at",
         "created_at",
     )
+    # Deleting goes through the action: the row stays, without its secrets, under its delivery log.
     actions = ("send_test", "rotate_secret", "enable", "disable", "delete_endpoint")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
         always = self.fields[4:]
         return always if obj is None else ("workspace", *always)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Endpoint | None = None) -> bool:
-        # Deleting goes through the action: the row stays, without its secrets, under its delivery log.
-        return False
-
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
         common = {
             "url": obj.url,
             "description": obj.description,
             "enabled_events": form.cleaned_data["enabled_events"],
-            "actor": _actor(request),
+            "actor": actor_of(request),
             "clock": clock_for(obj.workspace_id),
         }
         if change:
@@ -124,16 +110,20 @@ class EndpointAdmin(ModelAdmin, ServicesOpenTransactions):
             return
         new = endpoints.create_endpoint(workspace_id=obj.workspace_id, **common)
         obj.id = new.endpoint.id
-        self._show_secret(request, new)
+        # For response_add alone: lives as long as this request.
+        obj.shown_once = new  # type: ignore[attr-defined]
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self._show_secrets(request, [obj.shown_once])
 
     @admin.action(description="Send a test event", permissions=["change"])
     def send_test(self, request: HttpRequest, rows: QuerySet[Endpoint]) -> None:
         _each(self, request, rows, deliveries.send_test_event, "endpoint_id", done="Test event queued for {}.")
 
     @admin.action(description="Rotate the secret (both sign for a day)", permissions=["change"])
-    def rotate_secret(self, request: HttpRequest, rows: QuerySet[Endpoint]) -> None:
-        for new in _each(self, request, rows, endpoints.rotate_secret, "endpoint_id"):
-            self._show_secret(request, new)
+    def rotate_secret(self, request: HttpRequest, rows: QuerySet[Endpoint]) -> HttpResponse | None:
+        made = _each(self, request, rows, endpoints.rotate_secret, "endpoint_id")
+        return self._show_secrets(request, made) if made else None
 
     @admin.action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, rows: QuerySet[Endpoint]) -> None:
@@ -147,15 +137,17 @@ class EndpointAdmin(ModelAdmin, ServicesOpenTransactions):
     def delete_endpoint(self, request: HttpRequest, rows: QuerySet[Endpoint]) -> None:
         _each(self, request, rows, endpoints.delete_endpoint, "endpoint_id", done="Deleted {}.")
 
-    def _show_secret(self, request: HttpRequest, new: NewSecret) -> None:
-        self.message_user(
+    def _show_secrets(self, request: HttpRequest, made: list[NewSecret]) -> HttpResponse:
+        return show_once(
+            self,
             request,
-            f"Signing secret of {new.endpoint.public_id}, shown this once: {new.secret}",
-            messages.WARNING,
+            title="Signing secret" if len(made) == 1 else "Signing secrets",
+            secrets=[(str(new.endpoint), new.secret) for new in made],
+            advice="Your receiver verifies deliveries with it. Copy it now; a lost secret is rotated.",
         )
 
 
-class AttemptInline(ReadOnly, TabularInline):
+class AttemptInline(ReadOnlyInline):
     model = DeliveryAttempt
     ordering = ("number",)
     fields = ("number", "started_at", "duration_ms", "status_code", "error", "response", "signed_at")
@@ -163,7 +155,9 @@ class AttemptInline(ReadOnly, TabularInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnly, ModelAdmin):
+class DeliveryAdmin(ReadOnlyAdmin):
+    write_roles = OPERATORS
+    id_search = {"whd": "id", "evt": "event_id"}
     list_display = (
         "public_id",
         "event",
@@ -183,15 +177,12 @@ class DeliveryAdmin(ReadOnly, ModelAdmin):
     inlines = (AttemptInline,)
     actions = ("replay",)
 
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("webhooks.change_delivery")
-
-    @admin.action(description="Send again (same event, signed anew)", permissions=["replay"])
+    @admin.action(description="Send again (same event, signed anew)", permissions=["work"])
     def replay(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
         _each(self, request, rows, deliveries.replay_delivery, "delivery_id", done="Queued {} again.")
 
 
-class DeliveryInline(ReadOnly, TabularInline):
+class DeliveryInline(ReadOnlyInline):
     model = Delivery
     ordering = ("id",)
     fields = ("public_id", "endpoint", "state", "trigger", "attempts", "last_status", "last_error")
@@ -200,7 +191,8 @@ class DeliveryInline(ReadOnly, TabularInline):
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnly, ModelAdmin):
+class EventAdmin(ReadOnlyAdmin):
+    id_search = {"evt": "id"}
     list_display = ("public_id", "type", "object_id", "sequence", "created_at", "workspace")
     list_filter = ("type", "workspace")
     list_select_related = ("workspace",)
@@ -217,10 +209,6 @@ class EventAdmin(ReadOnly, ModelAdmin):
     @admin.display(description="SHA-256 of the body")
     def sha256(self, event: Event) -> str:
         return bytes(event.body_sha256).hex()
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(kind="operator", id=request.user.get_username())
 
 
 def _each(
@@ -240,7 +228,7 @@ def _each(
         try:
             result = service(
                 workspace_id=workspace_id,
-                actor=_actor(request),
+                actor=actor_of(request),
                 clock=clock_for(workspace_id),
                 **{id_name: row_id},
                 **arguments,

@@ -65,9 +65,8 @@ def json_exchange(
         return _failed(request, failure, exchange)
     exchange |= {"http_status": answer.status, "answer_bytes": len(answer.body)}
     parsed = _json_object(answer.body)
-    if parsed is None or answer.status == 500:
-        # A bare 500 is as undetermined as silence, however well-formed its body is.
-        message = f"the provider answered {answer.status} with nothing that can be relied on"
+    if parsed is None:
+        message = f"the provider answered {answer.status} without a JSON object"
         return unreadable(
             request, message=message, raw_status=str(answer.status), elapsed_ms=answer.elapsed_ms, exchange=exchange
         )

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 from django.test import Client
 
-from payments.services import execution, sweeps
 from payments.models import Capture, Payment, Refund
+from payments.services import execution, sweeps
 from tests.factories.routing import make_account
 from tests.factories.tenancy import Tenant, make_tenant
 from tests.simulator.process import Simulator
@@ -54,24 +54,32 @@ class Shop:
         if key is not None:
             sent["Idempotency-Key"] = key
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        answer = self.client.generic(
-            method, f"/api/v1/{path}", data, content_type="application/json", headers=sent
-        )
+        answer = self.client.generic(method, f"/api/v1/{path}", data, content_type="application/json", headers=sent)
         return Reply(answer.status_code, dict(answer.items()), answer.content)
 
     def get(self, path: str) -> Reply:
         return self.call("GET", path)
 
-    def pay(self, amount_minor: int = 125_000, token: str = "approved", *, key: str | None = None, **more: Any) -> Reply:
+    def pay(
+        self, amount_minor: int = 125_000, token: str = "approved", *, key: str | None = None, **more: Any
+    ) -> Reply:
         body = {"amount_minor": amount_minor, "currency": "EUR", "payment_token_id": f"tok_sandbox_{token}", **more}
         return self.call("POST", "payments", body, key=key or uuid4().hex)
 
-    def capture(self, payment_id: str, amount_minor: int | None = None, *, key: str | None = None, **more: Any) -> Reply:
+    def capture(
+        self, payment_id: str, amount_minor: int | None = None, *, key: str | None = None, **more: Any
+    ) -> Reply:
         body = {**({} if amount_minor is None else {"amount_minor": amount_minor}), **more}
         return self.call("POST", f"payments/{payment_id}/captures", body, key=key or uuid4().hex)
 
-    def refund(self, charge_reference: str, amount_minor: int | None = None, *, key: str | None = None, **more: Any) -> Reply:
-        body = {"charge_reference": charge_reference, **({} if amount_minor is None else {"amount_minor": amount_minor}), **more}
+    def refund(
+        self, charge_reference: str, amount_minor: int | None = None, *, key: str | None = None, **more: Any
+    ) -> Reply:
+        body = {
+            "charge_reference": charge_reference,
+            **({} if amount_minor is None else {"amount_minor": amount_minor}),
+            **more,
+        }
         return self.call("POST", "payments/refunds", body, key=key or uuid4().hex)
 
     def work(self) -> None:
@@ -108,5 +116,3 @@ def open_shop(simulator: Simulator, *, deadline_seconds: float = 1.0, **changes:
         tenant.workspace.id, "beta", base_url=simulator.beta.url, priority=20, deadline_seconds=deadline_seconds
     )
     return Shop(tenant)
-
-

@@ -25,9 +25,7 @@ class Tenant:
 
 def make_tenant(name: str = "Acme", *, requests_per_minute: int = 60_000) -> Tenant:
     organization = Organization.objects.create(name=f"{name} {uuid4().hex[:6]}")
-    workspace = services.create_workspace(
-        organization=organization, name=name, environment=Environment.SANDBOX
-    )
+    workspace = services.create_workspace(organization=organization, name=name, environment=Environment.SANDBOX)
     Workspace.objects.filter(id=workspace.id).update(requests_per_minute=requests_per_minute)
     new = services.create_api_key(workspace=workspace, name="tests", kind=KeyKind.SECRET, actor=OPERATOR)
     return Tenant(workspace, Merchant.objects.get(workspace=workspace), new.text.text)

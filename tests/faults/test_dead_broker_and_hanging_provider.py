@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import urllib3
 
 from tests.conftest import CommittedDatabase

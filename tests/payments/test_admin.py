@@ -10,7 +10,7 @@ from tests.simulator.process import Simulator
 from zentra.core.ids import parse_public_id
 from zentra.evidence.models import EvidenceRecord
 from zentra.idempotency.models import IdempotencyKey
-from zentra.tenancy.models import MemberRole
+from zentra.tenancy.models import MemberRole, Merchant
 
 PAYMENTS = "/admin/payments/payment/"
 ATTEMPTS = "/admin/payments/attempt/"
@@ -63,13 +63,13 @@ class TestThePaymentStory:
         assert "outcome unknown" in page
         assert "needs a person" in page
 
-    def test_escapes_what_a_merchant_sent(self, shop: Shop, operator: Client):
-        payment = shop.pay(reference="<script>alert(1)</script>", customer_id="<b>x</b>").data
+    def test_escapes_what_people_wrote(self, shop: Shop, operator: Client):
+        Merchant.objects.filter(workspace_id=shop.workspace_id).update(name="<script>alert(1)</script>")
 
-        page = story(operator, payment["id"])
+        page = story(operator, shop.pay().data["id"])
 
         assert "<script>alert(1)</script>" not in page
-        assert "<b>x</b>" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
     def test_shows_every_outcome(self, shop: Shop, operator: Client):
         for token in ("declined_stolen_card", "fault_at_alpha", "requires_action"):

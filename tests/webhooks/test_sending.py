@@ -327,6 +327,17 @@ class TestClaims:
         counts = Counter(claim.endpoint_id for claim in found)
         assert counts == {busy.endpoint.id: claims.ENDPOINT_CONCURRENCY, quiet.endpoint.id: 1}
 
+    def test_an_endpoint_gets_no_more_than_its_concurrency_from_workers_at_the_same_moment(
+        self, committed_tenant: Tenant, in_threads: Callable[..., list[Any]]
+    ) -> None:
+        make_endpoint(committed_tenant)
+        for number in range(40):
+            publish_one(committed_tenant, f"pay_{number}")
+
+        results = in_threads(lambda _index: claims.claim_due(clock=SYSTEM_CLOCK, limit=3), list(range(6)))
+
+        assert sum(len(found) for found in results) == claims.ENDPOINT_CONCURRENCY
+
     def test_endpoints_take_turns(self, committed_tenant: Tenant) -> None:
         for _ in range(4):
             make_endpoint(committed_tenant)

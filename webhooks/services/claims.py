@@ -29,7 +29,11 @@ from zentra.core.ids import new_id
 LEASE_SECONDS = 60
 MAX_CLAIMS = 200
 
-# The rows are found without a lock and looked at again under one, because another claimer may have been quicker.
+#: Claims follow one another (some milliseconds each): side by side they would all pick the same rows, and together
+#: overrun an endpoint's concurrency. A claimer that hangs is ended by idle_in_transaction_session_timeout.
+_ONE_CLAIMER = int.from_bytes(b"whclaims", "big")
+
+# A candidate is looked at again under its row lock: a replay, a deletion or a late result may have been quicker.
 _CLAIM = f"""{DUE}, locked AS (
     SELECT id FROM webhooks_delivery
     WHERE id IN (SELECT id FROM manual UNION ALL SELECT id FROM automatic LIMIT %(limit)s)
@@ -103,6 +107,7 @@ def claim_due(
     :param lease_seconds: after this the deliveries are due again, whoever holds the claims
     :param concurrency: how many deliveries of one endpoint may be leased at once
     """
+    fetch_all("SELECT pg_advisory_xact_lock(%s)", [_ONE_CLAIMER])
     now, token = clock.now(), new_id()
     rows = fetch_all(
         _CLAIM,

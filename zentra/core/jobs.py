@@ -57,4 +57,4 @@ def claim_slot(name: str, slot: datetime) -> bool:
         cursor.execute(
             "INSERT INTO core_scheduledrun (name, slot) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, slot]
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)

@@ -16,9 +16,7 @@ _SECRET_FIELDS = re.compile(
     r"(authorization|secret|password|token_value|api_key|card_number|pan|cvv|cvc|iban|account_number|cookie)$",
     re.I,
 )
-_SECRET_KEY_TEXT = re.compile(
-    r"\b((?:sk|pk)_(?:sandbox|live)_[0-9a-zA-Z]{4})[0-9A-Za-z]+|\b(whsec_)[A-Za-z0-9+/=]+"
-)
+_SECRET_KEY_TEXT = re.compile(r"\b((?:sk|pk)_(?:sandbox|live)_[0-9a-zA-Z]{4})[0-9A-Za-z]+|\b(whsec_)[A-Za-z0-9+/=]+")
 _DIGIT_RUN = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
 
 
@@ -59,7 +57,8 @@ def scrub(value: Any) -> Any:
 
 
 def _scrub_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return scrub(event)
+    scrubbed: Mapping[str, Any] = scrub(event)
+    return scrubbed
 
 
 def logging_config(*, level: str, as_json: bool) -> dict[str, Any]:
@@ -79,9 +78,7 @@ def logging_config(*, level: str, as_json: bool) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -7,7 +7,7 @@ from zentra.tenancy.models import Workspace
 
 
 class EvidenceRecord(models.Model):
-    """Who did what to which object, under which policy, and what changed. Append-only: the database refuses the rest."""
+    """Who did what to which object, under which policy, and what changed. Append-only, kept so by the database."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+")

@@ -49,9 +49,9 @@ DATABASE_URLS = database_urls(ENVIRON, BASE_DIR)
 REDIS_URL = redis_url(ENVIRON, BASE_DIR)
 DATABASES = {
     # Only the threaded web process pools (zentra.gunicorn); a forked worker must not inherit a pool.
-    "default": database_from_url(DATABASE_URLS["app"], pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
+    "default": database_from_url(DATABASE_URLS["app"] or "", pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
     # For `migrate` alone.
-    "owner": database_from_url(DATABASE_URLS["owner"], pool=False),
+    "owner": database_from_url(DATABASE_URLS["owner"] or "", pool=False),
 }
 ATOMIC_REQUESTS = False
 
@@ -210,9 +210,8 @@ PROVIDER_CALLS_IN_FLIGHT = int(ENVIRON.get("PROVIDER_CALLS_IN_FLIGHT", "6"))
 OUTGOING_ALLOWED_NETWORKS = [item for item in ENVIRON.get("OUTGOING_ALLOWED_NETWORKS", "").split(",") if item]
 TRUSTED_PROXY_HOPS = int(ENVIRON.get("TRUSTED_PROXY_HOPS", "0"))
 
-LOGGING = logging_config(
-    level=ENVIRON.get("LOG_LEVEL", "INFO"), as_json=ENVIRON.get("LOG_FORMAT", "json") == "json"
-)
+LOGGING = logging_config(level=ENVIRON.get("LOG_LEVEL", "INFO"), as_json=ENVIRON.get("LOG_FORMAT", "json") == "json")
+
 
 def _console_file(name: str) -> Callable[[object], str]:
     return lambda _request: static(f"zentra/{name}")

@@ -24,9 +24,7 @@ DEBUG = False
 SECRET_KEY = _required("SECRET_KEY")
 ZENTRA_MASTER_KEY = base64.b64decode(_required("ZENTRA_MASTER_KEY"))
 if len(ZENTRA_MASTER_KEY) != 32:
-    raise ImproperlyConfigured(
-        "ZENTRA_MASTER_KEY must be 32 bytes in base64: `openssl rand -base64 32` makes one"
-    )
+    raise ImproperlyConfigured("ZENTRA_MASTER_KEY must be 32 bytes in base64: `openssl rand -base64 32` makes one")
 ALLOWED_HOSTS = _required("ALLOWED_HOSTS").split(",")
 CSRF_TRUSTED_ORIGINS = [item for item in ENVIRON.get("CSRF_TRUSTED_ORIGINS", "").split(",") if item]
 ZENTRA_ALLOW_LIVE = ENVIRON.get("ZENTRA_ALLOW_LIVE", "") == "1"

@@ -8,12 +8,12 @@ from zentra.settings.base import CELERY, DATABASE_URLS, ENVIRON, database_from_u
 
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
-SECRET_KEY = "tests only: not a secret, and long enough for the framework's own check of keys"
+SECRET_KEY = "tests only: not a secret, and long enough for the framework's own check of keys"  # noqa: S105
 ZENTRA_MASTER_KEY = b"tests only: thirty-two bytes key"
 ZENTRA_ALLOW_LIVE = False
 DATABASES = {
-    "default": database_from_url(DATABASE_URLS["app"], pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
-    "owner": {**database_from_url(DATABASE_URLS["owner"], pool=False), "TEST": {"MIRROR": "default"}},
+    "default": database_from_url(DATABASE_URLS["app"] or "", pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
+    "owner": {**database_from_url(DATABASE_URLS["owner"] or "", pool=False), "TEST": {"MIRROR": "default"}},
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 OUTGOING_ALLOWED_NETWORKS = ["127.0.0.1/32"]

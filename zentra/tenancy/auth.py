@@ -47,7 +47,7 @@ def authenticate_key(text: str, *, clock: Clock) -> Caller:
         .filter(public=parsed.public, kind=parsed.kind, workspace__environment=parsed.environment)
         .first()
     )
-    if key is None or not parsed.matches(key.digest):
+    if key is None or not parsed.matches(bytes(key.digest)):
         raise InvalidApiKey
     now = clock.now()
     if (key.revoked_at and key.revoked_at <= now) or (key.expires_at and key.expires_at <= now):

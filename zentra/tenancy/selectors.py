@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from zentra.core.clock import SYSTEM_CLOCK, Clock, ShiftedClock, business_date
 from zentra.core.errors import NotFound, Unprocessable
-from zentra.tenancy.models import Merchant, MerchantStatus, Workspace
+from zentra.tenancy.models import Member, Merchant, MerchantStatus, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,8 @@ def merchants_of(workspace_id: UUID) -> QuerySet[Merchant]:
 def workspace_ids() -> list[UUID]:
     """Every workspace, oldest first: for jobs that go through all of them."""
     return list(Workspace.objects.order_by("id").values_list("id", flat=True))
+
+
+def roles_of_member(user_id: UUID) -> dict[UUID, str]:
+    """The workspaces that a person belongs to, with their role in each."""
+    return dict(Member.objects.filter(user_id=user_id).values_list("workspace_id", "role"))

@@ -15,7 +15,7 @@ class Environment(StrEnum):
 class KeyKind(StrEnum):
     """Secret keys act for the merchant's backend; public keys may only tokenize."""
 
-    SECRET = "sk"
+    SECRET = "sk"  # noqa: S105 - the prefix, not a secret
     PUBLIC = "pk"
 
 
