@@ -167,7 +167,7 @@ class SettingAdmin(SimpleHistoryAdmin, ScopedAdmin):
     history_list_display = ("enabled", "priority", "weight")
     list_filter = ("workspace", "enabled")
     search_fields = ("name",)
-    list_select_related = ("workspace",)
+    list_select_related: tuple[str, ...] = ("workspace",)
     fixed_fields: tuple[str, ...] = ("workspace",)
 
     def revert_disabled(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -80,8 +80,10 @@ def _wait_until_ready(server: WebServer) -> None:
         if server.process.poll() is not None:
             break
         try:
-            if server.call("GET", "/api/v1/payments").status == 401:
+            status = server.call("GET", "/api/v1/payments").status
+            if status == 401:
                 return
+            raise AssertionError(f"the web process answers {status} to a request without a key")
         except OSError:
             time.sleep(0.05)
     _stop(server.process)

@@ -58,7 +58,7 @@ SELECT %(workspace_id)s, b.id, %(file_id)s, s.row, s.natural_key, s.provider_lin
 """
 
 
-class FileEmptyName(Unprocessable):
+class FileNameInvalid(Unprocessable):
     code = "settlement_file_name_invalid"
     summary = "The file needs a name of 1 to 200 printable characters."
     remedy = "Send the name under which the provider delivered the file."
@@ -111,7 +111,7 @@ def ingest_file(
     :raises NotFound: this workspace has no such provider account
     :raises FormatUnknown: no format is known for the account's provider
     :raises FileTooLarge: more than MAX_FILE_BYTES
-    :raises FileEmptyName: the name is empty, too long or not printable
+    :raises FileNameInvalid: the name is empty, too long or not printable
     :raises FileOfAnotherAccount: the same bytes came for another provider account
     """
     _check(name, content)
@@ -150,7 +150,7 @@ def ingest_file(
 
 def _check(name: str, content: bytes) -> None:
     if not 1 <= len(name) <= 200 or not name.isprintable():
-        raise FileEmptyName(field="name")
+        raise FileNameInvalid(field="name")
     if len(content) > MAX_FILE_BYTES:
         raise FileTooLarge(details={"limit_bytes": MAX_FILE_BYTES})
 

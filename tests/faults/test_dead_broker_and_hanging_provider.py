@@ -10,9 +10,10 @@ import urllib3
 from tests.conftest import CommittedDatabase
 from tests.factories.shop import open_shop
 from tests.factories.webhooks import make_endpoint
-from tests.servers import celery_worker, relay, web_server
+from tests.servers import web_server
 from tests.simulator.process import Simulator
 from tests.simulator.receiver import CallbackReceiver
+from tests.workers import celery_worker, relay
 from zentra.embedded.valkey import EmbeddedValkey
 
 POOL = urllib3.PoolManager(maxsize=40, retries=False)
@@ -47,16 +48,16 @@ class TestDeadBroker:
         environment = {**committed_database.environment(), "REDIS_URL": broker.url()}
         try:
             with (
-                web_server(environment, tmp_path / "web.log") as url,
-                celery_worker(environment, tmp_path / "worker.log"),
-                relay(environment, tmp_path / "relay.log"),
+                web_server(environment) as web,
+                celery_worker(environment),
+                relay(environment),
             ):
-                status, _, _ = post_payment(url, shop.tenant.headers, "k0")
+                status, _, _ = post_payment(web.url, shop.tenant.headers, "k0")
                 assert status == 201
                 until(lambda: receiver.received, seconds=40)
                 broker.stop()
 
-                status, seconds, answer = post_payment(url, shop.tenant.headers, "k1")
+                status, seconds, answer = post_payment(web.url, shop.tenant.headers, "k1")
 
                 assert status == 201
                 assert seconds < 2
@@ -79,9 +80,9 @@ class TestHangingProvider:
         simulator.alpha.control("hang", {"seconds": 8})
         answers: list[tuple[int, float, dict[str, Any]]] = []
         try:
-            with web_server(committed_database.environment(), tmp_path / "web.log") as url:
+            with web_server(committed_database.environment()) as web:
                 threads = [
-                    threading.Thread(target=lambda n=n: answers.append(post_payment(url, headers, f"hang{n}")))
+                    threading.Thread(target=lambda n=n: answers.append(post_payment(web.url, headers, f"hang{n}")))
                     for n in range(8)
                 ]
                 for thread in threads:
@@ -90,7 +91,7 @@ class TestHangingProvider:
 
                 for _ in range(5):
                     started = time.monotonic()
-                    listed = POOL.request("GET", f"{url}/api/v1/payments", headers=headers, timeout=10)
+                    listed = POOL.request("GET", f"{web.url}/api/v1/payments", headers=headers, timeout=10)
                     assert listed.status == 200
                     assert time.monotonic() - started < 1
 

@@ -10,6 +10,7 @@ import pytest
 from routing.providers.base import CallbackRefused
 from routing.providers.simulator import SimulatorAdapter
 from routing.types import Operation, Verdict
+from zentra.simulator.callbacks import sign
 
 ADAPTER = SimulatorAdapter()
 SECRET = "cbk_secret_alpha"
@@ -48,8 +49,9 @@ class TestARealCallback:
         with pytest.raises(CallbackRefused):
             ADAPTER.verify_callback(headers, body, "cbk_secret_beta", now())
 
-    def test_is_refused_with_an_empty_secret(self, callback):
-        headers, body, _ = callback
+    def test_is_refused_by_an_account_without_a_secret_even_when_signed_with_nothing(self, callback):
+        _, body, _ = callback
+        headers = {"X-Acquirer-Signature": sign("", body, int(now().timestamp()))}
 
         with pytest.raises(CallbackRefused):
             ADAPTER.verify_callback(headers, body, "", now())

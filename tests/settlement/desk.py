@@ -11,7 +11,7 @@ from ledger.models import Entry
 from ledger.services import verify_books
 from payments.models import Capture, Refund
 from routing.models import ProviderAccount
-from settlement.models import DriftCase, SettlementBatch, SettlementFile
+from settlement.models import DriftCase, LineMatch, SettlementBatch, SettlementFile
 from settlement.services import drift, ingest, reconcile
 from settlement.types import Resolution
 from tests.factories.payments import make_captured, make_refund
@@ -64,6 +64,9 @@ class Desk:
 
     def case(self, **where: Any) -> DriftCase:
         return DriftCase.objects.get(workspace_id=self.workspace_id, **where)
+
+    def matches(self) -> list[LineMatch]:
+        return list(LineMatch.objects.filter(workspace_id=self.workspace_id).order_by("line_id"))
 
     def close(self, case: DriftCase, resolution: Resolution, *, owner: User | None = None) -> DriftCase:
         """Take a case and close it."""
