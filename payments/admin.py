@@ -22,9 +22,8 @@ from payments.services import sweeps
 from payments.states import UNRESOLVED_ATTEMPTS
 from payments.types import RuntimeStage
 from routing.rules import REASONS
-from zentra.core.money import grouped_text
-from zentra.tenancy.console import MONEY_OPERATORS, OPERATORS, ReadOnlyAdmin, confirm
-from zentra.tenancy.tones import TONES
+from zentra.tenancy.console import MONEY_OPERATORS, OPERATORS, ReadOnlyAdmin, confirm, shown_amount
+from zentra.tenancy.tones import TONES, state_words
 
 #: The lane asks one after another within the request, so it is bounded.
 MAX_ASKED_AT_ONCE = 20
@@ -36,9 +35,9 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     write_roles = MONEY_OPERATORS
     id_search = {"pay": "id", "att": "attempts__id", "cap": "captures__id", "re": "refunds__id"}
-    list_display = ("reference", "status_label", "amount", "captured", "refunded", "shown_id", "workspace",
+    list_display = ("reference", "status_label", "amount", "captured", "refunded", "short_id", "workspace",
                     "created_at")  # fmt: skip
-    list_display_links = ("reference", "shown_id")
+    list_display_links = ("reference", "short_id")
     list_filter = ("state", "currency", "workspace", "created_at")
     list_select_related = ("workspace",)
     search_fields = ("reference__exact",)
@@ -48,23 +47,19 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @display(description="status", label=TONES)
     def status_label(self, payment: Payment) -> str:
-        return payment.status
+        return state_words(payment.status)
 
     @display(description="amount", ordering="amount_minor")
     def amount(self, payment: Payment) -> SafeString:
-        return _amount(payment.amount_minor, payment.currency)
+        return shown_amount(payment.amount_minor, payment.currency)
 
     @display(description="captured")
     def captured(self, payment: Payment) -> SafeString:
-        return _amount(payment.captured_minor, payment.currency)
+        return shown_amount(payment.captured_minor, payment.currency)
 
     @display(description="refunded")
     def refunded(self, payment: Payment) -> SafeString:
-        return _amount(payment.refunded_minor, payment.currency)
-
-    @display(description="payment")
-    def shown_id(self, payment: Payment) -> SafeString:
-        return _id(payment.public_id)
+        return shown_amount(payment.refunded_minor, payment.currency)
 
     def change_view(
         self,
@@ -103,8 +98,8 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     write_roles = OPERATORS
     id_search = {"att": "id", "pay": "payment_id"}
-    list_display = ("shown_id", "payment_link", "operation", "amount", "provider_account", "state_label",
-                    "transport_words", "waits_for", "resolve_count", "sent_at", "workspace")  # fmt: skip
+    list_display = ("short_id", "payment_link", "operation", "amount", "provider_account", "state_label",
+                    "transport_words", "waits_for", "sent_at", "workspace")  # fmt: skip
     list_filter = ("state", "operation", "provider_account", "workspace")
     list_select_related = ("payment", "provider_account", "workspace")
     search_fields = ("reference__exact", "provider_reference__exact")
@@ -131,10 +126,6 @@ class AttemptAdmin(ReadOnlyAdmin):
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         return ("-needs_operator", "sent_at", "id")
 
-    @display(description="attempt")
-    def shown_id(self, attempt: Attempt) -> SafeString:
-        return _id(attempt.public_id)
-
     @display(description="payment")
     def payment_link(self, attempt: Attempt) -> SafeString:
         address = reverse("admin:payments_payment_change", args=[attempt.payment_id])
@@ -142,19 +133,19 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @display(description="amount")
     def amount(self, attempt: Attempt) -> SafeString:
-        return _amount(attempt.amount_minor, attempt.currency)
+        return shown_amount(attempt.amount_minor, attempt.currency)
 
     @display(description="state", label=TONES)
     def state_label(self, attempt: Attempt) -> str:
-        return attempt.state
+        return state_words(attempt.state)
 
     @display(description="transport")
     def transport_words(self, attempt: Attempt) -> str:
-        return attempt.transport.replace("_", " ") or "no answer yet"
+        return state_words(attempt.transport) or "no answer yet"
 
     @display(description="verdict")
     def verdict_words(self, attempt: Attempt) -> str:
-        return attempt.verdict.replace("_", " ") or "-"
+        return state_words(attempt.verdict) or "-"
 
     @display(description="waits for", label={"a person": "danger", "the resolver": "info"})
     def waits_for(self, attempt: Attempt) -> str | None:
@@ -199,7 +190,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         sweeps.retry_by_operator(workspace_id=attempt.workspace_id, attempt_id=attempt.id)
         attempt.refresh_from_db()
         known = attempt.state not in UNRESOLVED_ATTEMPTS
-        text = f"{attempt.payment.reference}: {attempt.operation} is {attempt.state.replace('_', ' ')}."
+        text = f"{attempt.payment.reference}: {attempt.operation} is {state_words(attempt.state)}."
         self.log_change(request, attempt, f"Asked the provider; the state is now {attempt.state}.")
         self.message_user(request, text, messages.SUCCESS if known else messages.WARNING)
 
@@ -220,7 +211,7 @@ class ProviderCallbackAdmin(ReadOnlyAdmin):
 
     @display(description="outcome")
     def outcome_words(self, callback: ProviderCallback) -> str:
-        return callback.outcome.replace("_", " ") or "not applied yet"
+        return state_words(callback.outcome) or "not applied yet"
 
     @display(description="body, as it came")
     def text(self, callback: ProviderCallback) -> SafeString:
@@ -263,12 +254,3 @@ def journals_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _asks_for_more(request: HttpRequest) -> bool:
     """Whether the list was filtered or searched: then it is no longer the lane alone."""
     return bool(request.GET.get("q")) or any(name.startswith("state") for name in request.GET)
-
-
-def _amount(minor: int, currency: str) -> SafeString:
-    faint = "" if minor else " z-faint"
-    return format_html('<span class="z-amount{}">{}</span>', faint, grouped_text(minor, currency))
-
-
-def _id(text: str) -> SafeString:
-    return format_html('<span class="z-id">{}</span>', text)

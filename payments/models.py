@@ -63,6 +63,7 @@ class Payment(models.Model):
     disputed_minor = models.BigIntegerField(default=0)
     settled_minor = models.BigIntegerField(default=0)
     settled_at = models.DateTimeField(null=True)
+    void_due_at = models.DateTimeField(null=True, help_text="When a worker should take up its void if no hint arrived.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -95,6 +96,9 @@ class Payment(models.Model):
             models.Index(fields=("workspace", "-id"), name="payment_by_workspace"),
             models.Index(fields=("workspace", "reference"), name="payment_by_reference"),
             models.Index(fields=("workspace", "state"), name="payment_by_state"),
+            models.Index(
+                fields=("void_due_at",), condition=models.Q(void_due_at__isnull=False), name="payment_void_due"
+            ),
         )
 
     def __str__(self) -> str:
@@ -271,7 +275,9 @@ class Attempt(models.Model):
         )
         indexes = (
             models.Index(
-                fields=("resolve_at",), condition=models.Q(state__in=["sent", "unknown"]), name="attempt_unresolved"
+                fields=("resolve_at",),
+                condition=models.Q(state__in=["sent", "unknown", "action_required"]),
+                name="attempt_unresolved",
             ),
             models.Index(fields=("provider_account", "provider_reference"), name="attempt_by_provider_ref"),
         )

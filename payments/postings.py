@@ -100,22 +100,31 @@ def refund_requested(payment: Payment, refund: Refund, provider_account_id: UUID
 
 
 def refund_failed(
-    payment: Payment, refund: Refund, provider_account_id: UUID, day: date, *, settled_since_minor: int
+    payment: Payment,
+    refund: Refund,
+    provider_account_id: UUID,
+    day: date,
+    *,
+    settled_since_minor: int,
+    still_owed_minor: int,
 ) -> Posting:
-    """Everything goes back to where it was taken from; pending of a capture settled since goes to available money.
+    """Everything goes back to where it was taken from; pending of a capture settled since, and what of a debt was
+    repaid since, go to available money.
 
     :param settled_since_minor: what of ``from_pending_minor`` came from captures that have their line by now
+    :param still_owed_minor: what of ``from_receivable_minor`` the merchant owes to this day
     """
     merchant = payment.merchant_id
+    to_pending = refund.from_pending_minor - settled_since_minor
     return Posting(
         key=f"refund-failed:{refund.id}",
         kind="refund_failed",
         currency=refund.currency,
         legs=legs_of(
             (provider_account("2050", provider_account_id), refund.amount_minor),
-            (merchant_account("2010", merchant), -(refund.from_pending_minor - settled_since_minor)),
-            (merchant_account("2020", merchant), -(refund.from_available_minor + settled_since_minor)),
-            (merchant_account("1200", merchant), -refund.from_receivable_minor),
+            (merchant_account("2010", merchant), -to_pending),
+            (merchant_account("2020", merchant), to_pending + still_owed_minor - refund.amount_minor),
+            (merchant_account("1200", merchant), -still_owed_minor),
         ),
         effective_date=day,
         payment_id=payment.id,

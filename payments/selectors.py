@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from ledger.selectors import entries_of_payment
 from payments.events import capture_data, payment_data, refund_data
 from payments.models import Attempt, Capture, Payment, Refund, RuntimeStep
-from payments.states import REFERENCE_FREE_STATES, UNRESOLVED_ATTEMPTS, PaymentState
+from payments.states import REFERENCE_FREE_STATES, UNRESOLVED_ATTEMPTS, OperationState, PaymentState
 from routing.selectors import candidates_of, decisions_of_payment, shown_candidates
 from routing.types import Operation
 from webhooks.selectors import events_of_objects
@@ -83,6 +83,17 @@ def outcome_unknown(payment: Payment) -> bool:
     return Attempt.objects.filter(
         payment=payment, operation=Operation.AUTHORIZE, state__in=[*UNRESOLVED_ATTEMPTS, "conflicted"]
     ).exists()
+
+
+def unfinished_count() -> int:
+    """How many operations of all workspaces still wait for a worker or for their outcome; a person's are left out."""
+    waiting = [OperationState.PENDING, OperationState.PROCESSING]
+    return (
+        Attempt.objects.filter(state__in=UNRESOLVED_ATTEMPTS, needs_operator=False).count()
+        + Capture.objects.filter(state__in=waiting).count()
+        + Refund.objects.filter(state__in=waiting).count()
+        + Payment.objects.filter(state=PaymentState.VOIDING).count()
+    )
 
 
 def captures_of(payment: Payment) -> QuerySet[Capture]:

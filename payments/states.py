@@ -108,12 +108,17 @@ def _attempt_edges() -> dict[tuple[AttemptState, AttemptTrigger], AttemptState]:
     }
     for trigger in (AttemptTrigger.APPROVED, AttemptTrigger.DECLINED, AttemptTrigger.ANSWER_DIFFERS):
         edges[AttemptState.ACTION_REQUIRED, trigger] = targets[trigger]
+    # Asked about and not decided yet, or not told: it is still the customer's turn.
+    for trigger in (AttemptTrigger.ACTION_REQUIRED, AttemptTrigger.NO_ANSWER):
+        edges[AttemptState.ACTION_REQUIRED, trigger] = AttemptState.ACTION_REQUIRED
     return edges
 
 
 ATTEMPT_TRANSITIONS: Final = _attempt_edges()
 #: States of an attempt whose outcome the resolver still has to find out.
 UNRESOLVED_ATTEMPTS: Final = (AttemptState.SENT, AttemptState.UNKNOWN)
+#: States of an attempt that the resolver asks about: the unresolved ones, and those whose callback may be lost.
+ASKED_ATTEMPTS: Final = (*UNRESOLVED_ATTEMPTS, AttemptState.ACTION_REQUIRED)
 
 
 class OperationState(StrEnum):

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.widgets import UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from routing import services
 from routing.models import ProviderAccount, RoutingDecision, RoutingRule
@@ -19,7 +19,7 @@ from routing.types import AccountSettings, RuleSettings
 from zentra.core.errors import ZentraError
 from zentra.core.ids import public_id
 from zentra.tenancy.clocks import clock_for
-from zentra.tenancy.console import ReadOnlyAdmin, ScopedAdmin, actor_of
+from zentra.tenancy.console import ReadOnlyAdmin, ScopedAdmin, actor_of, shown_id
 
 MASK = "••••••••"
 
@@ -68,6 +68,7 @@ class ProviderAccountForm(ServiceForm):
             "weight",
             "deadline_seconds",
         )
+        widgets = {"currencies": UnfoldAdminTextInputWidget, "methods": UnfoldAdminTextInputWidget}
 
     def clean_credential(self) -> str:
         return self._checked_secret("credential")
@@ -281,7 +282,7 @@ class RoutingDecisionAdmin(ReadOnlyAdmin):
     """Decisions are read, never written."""
 
     id_search = {"rte": "id", "pay": "payment_id"}
-    list_display = ("public_id", "workspace", "payment", "chosen_account", "made_at")
+    list_display = ("short_id", "payment", "chosen_account", "made_at", "workspace")
     list_filter = ("workspace", "chosen_account")
     list_select_related = ("workspace", "chosen_account")
     search_fields = ("=payment_id", "=id")
@@ -301,7 +302,7 @@ class RoutingDecisionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="payment")
     def payment(self, decision: RoutingDecision) -> str:
-        return public_id("pay", decision.payment_id)
+        return shown_id(public_id("pay", decision.payment_id))
 
     @admin.display(description="candidates")
     def candidates_table(self, decision: RoutingDecision) -> SafeString:
@@ -322,4 +323,4 @@ class RoutingDecisionAdmin(ReadOnlyAdmin):
         head = format_html(
             "<tr><th>{}</th><th>{}</th><th>{}</th><th>{}</th></tr>", "rank", "account", "placed by", "why"
         )
-        return format_html("<table>{}{}</table>", head, rows)
+        return format_html('<table class="z-table">{}{}</table>', head, rows)

@@ -6,11 +6,11 @@ from django.db.models import F, Q
 from simple_history.models import HistoricalRecords
 
 from routing.providers.registry import adapter_codes
+from routing.types import MAX_DEADLINE_SECONDS
 from zentra.core.ids import new_id, public_id
 from zentra.tenancy.models import Merchant, Workspace
 
 MAX_PLACE = 10_000
-MAX_DEADLINE_SECONDS = 60.0
 
 
 def _providers() -> list[tuple[str, str]]:

@@ -75,6 +75,11 @@ def accounts_in(reach: Sequence[UUID] | None) -> QuerySet[ProviderAccount]:
     return rows if reach is None else rows.filter(workspace_id__in=reach)
 
 
+def accounts_of_organization(name: str) -> QuerySet[ProviderAccount]:
+    """The provider accounts of every workspace of an organization, by its name; for set-up work, not for requests."""
+    return ProviderAccount.objects.filter(workspace__organization__name=name).order_by("id")
+
+
 def account_by_id(workspace_id: UUID, account_id: UUID) -> ProviderAccount:
     """:raises NotFound: this workspace has no such account"""
     found = ProviderAccount.objects.filter(workspace_id=workspace_id, id=account_id).first()

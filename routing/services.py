@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import CharField
 
-from routing.models import MAX_DEADLINE_SECONDS, MAX_PLACE, ProviderAccount, RoutingDecision, RoutingRule
+from routing.models import MAX_PLACE, ProviderAccount, RoutingDecision, RoutingRule
 from routing.providers.registry import adapter_codes
 from routing.rules import rank, ruleset_fingerprint
 from routing.selectors import MAX_ACCOUNTS, MAX_RULES, account_by_id, routing_facts, secret_context

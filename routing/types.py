@@ -14,6 +14,9 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+#: The most that a provider account may let one call take.
+MAX_DEADLINE_SECONDS: Final = 60.0
+
 
 class Operation(StrEnum):
     """What a provider can be asked to do. ``QUERY`` asks what became of an earlier operation."""

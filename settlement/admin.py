@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -31,14 +31,18 @@ from settlement.states import BatchState, CaseState
 from settlement.types import Resolution
 from zentra.core.clock import SYSTEM_CLOCK, Clock
 from zentra.core.errors import ZentraError
-from zentra.core.ids import public_id
+from zentra.core.ids import abbreviated, public_id
 from zentra.core.money import grouped_text
 from zentra.evidence.types import RequestContext
 from zentra.tenancy.clocks import clock_for
 from zentra.tenancy.console import MONEY_OPERATORS, ReadOnlyAdmin, actor_of, reach_of
-from zentra.tenancy.tones import TONES
+from zentra.tenancy.tones import TONES, state_words
+
+if TYPE_CHECKING:
+    from zentra.tenancy.models import User
 
 SEVERITY_TONES = {"critical": "danger", "high": "warning", "medium": "info", "low": "success"}
+DUE_TONES = {"overdue": "danger", "due soon": "warning", "on time": "plain"}
 LINES_SHOWN = 100
 MAX_TAKEN_AT_ONCE = 50
 
@@ -128,7 +132,7 @@ class NoteForm(forms.Form):
 class UploadForm(forms.Form):
     """A file and the provider account that it is from; only accounts of workspaces in which the person works."""
 
-    provider_account = forms.ModelChoiceField(queryset=None, widget=UnfoldAdminSelectWidget)
+    provider_account: Any = forms.ModelChoiceField(queryset=None, widget=UnfoldAdminSelectWidget)
     file = forms.FileField(widget=UnfoldAdminFileFieldWidget)
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
@@ -240,7 +244,7 @@ class DriftCaseAdmin(SettlementAdmin):
     def severity_label(self, case: DriftCase) -> str:
         return case.severity
 
-    @display(description="due", ordering="due_at", label={"overdue": "danger", "due soon": "warning"})
+    @display(description="due", ordering="due_at", label=DUE_TONES)
     def due(self, case: DriftCase) -> tuple[str, str] | str | None:
         return due_words(case, self.clock(case))
 
@@ -254,7 +258,7 @@ class DriftCaseAdmin(SettlementAdmin):
 
     @display(description="batch")
     def batch_link(self, case: DriftCase) -> SafeString | str:
-        return link("settlementbatch", case.batch_id, case.batch) if case.batch else "-"
+        return link("settlementbatch", case.batch_id, abbreviated(str(case.batch))) if case.batch else "-"
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -303,7 +307,7 @@ class DriftCaseAdmin(SettlementAdmin):
             drift.assign_case(
                 workspace_id=case.workspace_id,
                 case_id=case.id,
-                owner=request.user,
+                owner=cast("User", request.user),
                 actor=actor_of(request),
                 context=context_of(request),
             )
@@ -382,7 +386,7 @@ class SettlementBatchAdmin(SettlementAdmin):
 
     page_template = "admin/settlement/batch.html"
     id_search = {"btc": "id", "fil": "file_id"}
-    list_display = ("provider_batch_id", "state_label", "declared_net", "computed_net", "lines_matched", "open_cases",
+    list_display = ("short_batch", "state_label", "declared_net", "computed_net", "lines_matched", "open_cases",
                     "provider_account", "value_on", "received_at", "workspace")  # fmt: skip
     list_filter = ("state", "currency", "provider_account", "workspace")
     list_select_related = ("provider_account", "workspace")
@@ -394,9 +398,13 @@ class SettlementBatchAdmin(SettlementAdmin):
         opened = Count("cases", filter=~Q(cases__state=CaseState.CLOSED))
         return super().get_queryset(request).annotate(open_case_count=opened)
 
-    @display(description="state", ordering="state", label={**TONES, "partially_matched": "warning", "matching": "info"})
+    @display(description="state", ordering="state", label=TONES)
     def state_label(self, batch: SettlementBatch) -> str:
-        return batch.state
+        return state_words(batch.state)
+
+    @display(description="batch", ordering="provider_batch_id")
+    def short_batch(self, batch: SettlementBatch) -> SafeString:
+        return format_html('<span title="{}">{}</span>', batch, abbreviated(str(batch)))
 
     @display(description="declared net")
     def declared_net(self, batch: SettlementBatch) -> SafeString:
@@ -462,7 +470,7 @@ class SettlementFileAdmin(SettlementAdmin):
     page_template = "admin/settlement/file.html"
     id_search = {"fil": "id"}
     list_display = ("name", "status_label", "line_count", "new_line_count", "error_count", "provider_account",
-                    "received_from", "received_at", "workspace")  # fmt: skip
+                    "received_at", "workspace")  # fmt: skip
     list_filter = ("status", "provider_account", "workspace")
     list_select_related = ("provider_account", "workspace")
     search_fields = ("name__exact", "sha256__exact")
@@ -473,9 +481,9 @@ class SettlementFileAdmin(SettlementAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[SettlementFile]:
         return super().get_queryset(request).defer("content")
 
-    @display(description="status", label={"read": "success", "read_with_errors": "warning", "unreadable": "danger"})
+    @display(description="status", label=TONES)
     def status_label(self, file: SettlementFile) -> str:
-        return file.status
+        return state_words(file.status)
 
     def page_context(self, request: HttpRequest, found: SettlementFile) -> dict[str, Any]:
         return {"file": found, "batches": selectors.batches_of_file(found)}
@@ -517,7 +525,7 @@ class SettlementFileAdmin(SettlementAdmin):
 class SettlementLineAdmin(ReadOnlyAdmin):
     """Every line as the provider wrote it, and what became of it."""
 
-    list_display = ("provider_line_id", "line_type", "gross", "fee", "net", "verdict", "batch", "booked_on",
+    list_display = ("provider_line_id", "line_type", "gross", "fee", "net", "verdict", "short_batch", "booked_on",
                     "workspace")  # fmt: skip
     list_filter = ("line_type", "match__verdict", "currency", "workspace")
     list_select_related = ("batch", "workspace", "match")
@@ -527,6 +535,10 @@ class SettlementLineAdmin(ReadOnlyAdmin):
     fields = ("provider_line_id", "batch", "file", "row", "line_type", "provider_reference", "own_reference", "gross",
               "fee", "net", "booked_on", "value_on", "verdict", "extra", "workspace")  # fmt: skip
     readonly_fields = ("gross", "fee", "net", "verdict")
+
+    @display(description="batch", ordering="batch")
+    def short_batch(self, line: SettlementLine) -> SafeString:
+        return link("settlementbatch", line.batch_id, abbreviated(str(line.batch)))
 
     @display(description="gross", ordering="gross_minor")
     def gross(self, line: SettlementLine) -> SafeString:

@@ -33,8 +33,7 @@ MAX_NEIGHBOURS: Final = 50
 _ITEM_COLUMNS = """kind, item_id, payment_id, own_reference, provider_reference, currency, amount_minor,
        succeeded_at, has_line"""
 
-# References come as an array: the condition then reaches both halves of the view, and each half its index, whatever
-# the planner believes about the number of rows.
+# References come as an array: a condition on constants reaches into both halves of the view, a join would not.
 _BY_PROVIDER_REFERENCE = f"""
 SELECT {_ITEM_COLUMNS}
   FROM payments_settlement_item

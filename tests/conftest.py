@@ -113,17 +113,23 @@ def _make_template(connection: psycopg.Connection[Any], template: str) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def template_database(django_db_blocker: Any) -> str:
+def migrated_template() -> str:
     """The name of a migrated, empty database. Made once for each state of the migrations."""
     template = f"zentra_template_{_migrations_fingerprint()}"
-    with administrator() as connection, django_db_blocker.unblock():
+    with administrator() as connection:
         # Serialises parallel test runs on one server.
         connection.execute("SELECT pg_advisory_lock(hashtext('zentra test template'))")
         exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template]).fetchone()
         if not exists:
             _make_template(connection, template)
     return template
+
+
+@pytest.fixture(scope="session")
+def template_database(django_db_blocker: Any) -> str:
+    """See `migrated_template`."""
+    with django_db_blocker.unblock():
+        return migrated_template()
 
 
 @pytest.fixture(scope="session")
@@ -169,18 +175,24 @@ def committed_database(
     django_db_setup: None, template_database: str, django_db_blocker: Any
 ) -> Iterator[CommittedDatabase]:
     """For tests that commit, race or start processes."""
+    with django_db_blocker.unblock(), scratch_database(template_database) as database:
+        yield database
+
+
+@contextmanager
+def scratch_database(template: str) -> Iterator[CommittedDatabase]:
+    """A clone of a template that Django works in meanwhile; dropped at the end."""
     before = connections["default"].settings_dict["NAME"]
     name = f"zentra_commit_{os.getpid()}"
     with administrator() as connection:
-        _clone(connection, template_database, name)
-        with django_db_blocker.unblock():
-            _use(name)
-            try:
-                yield CommittedDatabase(name)
-            finally:
-                connections.close_all()
-                _use(before)
-        _drop(connection, name)
+        _clone(connection, template, name)
+        _use(name)
+        try:
+            yield CommittedDatabase(name)
+        finally:
+            connections.close_all()
+            _use(before)
+            _drop(connection, name)
 
 
 @pytest.fixture

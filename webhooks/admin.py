@@ -11,14 +11,19 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import ModelAdmin as PlainModelAdmin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
+from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from webhooks.models import Delivery, DeliveryAttempt, Endpoint, Event
 from webhooks.services import deliveries, endpoints
 from webhooks.services.endpoints import NewSecret
 from zentra.core.errors import ZentraError
 from zentra.tenancy.clocks import clock_for
-from zentra.tenancy.console import OPERATORS, ReadOnlyAdmin, ReadOnlyInline, ScopedAdmin, actor_of, show_once
+from zentra.tenancy.console import OPERATORS, ReadOnlyAdmin, ReadOnlyInline, ScopedAdmin, actor_of, show_once, shown_id
+from zentra.tenancy.tones import TONES
 from zentra.tenancy.types import Environment
 
 MAX_SELECTED = 100
@@ -45,7 +50,9 @@ class EndpointForm(forms.ModelForm):
     """An endpoint's own fields. A URL that deliveries would refuse is refused here, beside its field."""
 
     enabled_events = forms.CharField(
-        required=False, help_text="Event types, one per line or separated by commas. Empty means every type."
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Event types, separated by commas. Empty means every type.",
     )
 
     class Meta:
@@ -74,7 +81,7 @@ class EndpointForm(forms.ModelForm):
 class EndpointAdmin(ScopedAdmin, ServicesOpenTransactions):
     id_search = {"whe": "id"}
     form = EndpointForm
-    list_display = ("public_id", "url", "description", "status", "disabled_reason", "workspace", "created_at")
+    list_display = ("url", "description", "status_label", "disabled_reason", "short_id", "workspace", "created_at")
     list_filter = ("status", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("url", "description", "=id")
@@ -92,6 +99,10 @@ class EndpointAdmin(ScopedAdmin, ServicesOpenTransactions):
     )
     # Deleting goes through the action: the row stays, without its secrets, under its delivery log.
     actions = ("send_test", "rotate_secret", "enable", "disable", "delete_endpoint")
+
+    @display(description="status", label=TONES)
+    def status_label(self, endpoint: Endpoint) -> str:
+        return endpoint.status
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[str, ...]:
         always = self.fields[4:]
@@ -159,16 +170,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
     write_roles = OPERATORS
     id_search = {"whd": "id", "evt": "event_id"}
     list_display = (
-        "public_id",
-        "event",
-        "endpoint",
-        "state",
+        "short_id",
+        "event_type",
+        "endpoint_url",
+        "state_label",
         "trigger",
         "attempts",
         "last_status",
         "last_error",
         "next_at",
-        "created_at",
     )
     list_filter = ("state", "trigger", "workspace")
     list_select_related = ("event", "endpoint")
@@ -176,6 +186,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     inlines = (AttemptInline,)
     actions = ("replay",)
+
+    @display(description="event")
+    def event_type(self, delivery: Delivery) -> str:
+        return delivery.event.type
+
+    @display(description="endpoint")
+    def endpoint_url(self, delivery: Delivery) -> str:
+        return Truncator(delivery.endpoint.url).chars(48)
+
+    @display(description="state", label=TONES)
+    def state_label(self, delivery: Delivery) -> str:
+        return delivery.state
 
     @admin.action(description="Send again (same event, signed anew)", permissions=["work"])
     def replay(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
@@ -193,7 +215,7 @@ class DeliveryInline(ReadOnlyInline):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     id_search = {"evt": "id"}
-    list_display = ("public_id", "type", "object_id", "sequence", "created_at", "workspace")
+    list_display = ("short_id", "type", "about", "sequence", "created_at", "workspace")
     list_filter = ("type", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("=object_id", "=id", "=type")
@@ -202,9 +224,13 @@ class EventAdmin(ReadOnlyAdmin):
     readonly_fields = fields
     inlines = (DeliveryInline,)
 
-    @admin.display(description="Body, as sent")
+    @display(description="about")
+    def about(self, event: Event) -> str:
+        return shown_id(event.object_id)
+
+    @display(description="body, as sent")
     def text(self, event: Event) -> str:
-        return bytes(event.body).decode()
+        return format_html('<pre class="z-pre">{}</pre>', bytes(event.body).decode())
 
     @admin.display(description="SHA-256 of the body")
     def sha256(self, event: Event) -> str:

@@ -17,7 +17,7 @@ from payments.models import Payment, Refund
 from payments.services import callbacks, captures, intake, refunds, voids
 from zentra.api.parsers import RawParser
 from zentra.api.schema import ErrorBody, enveloped
-from zentra.api.views import WorkspaceView
+from zentra.api.views import OneForm, WorkspaceView
 from zentra.core.ids import parse_or_not_found
 from zentra.tenancy.types import Scope
 
@@ -227,6 +227,7 @@ class ProviderCallbacks(APIView):
     permission_classes = ()
     throttle_classes = ()
     parser_classes = (RawParser,)
+    content_negotiation_class = OneForm
 
     @extend_schema(
         operation_id="receive_callback",

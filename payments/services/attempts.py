@@ -6,22 +6,36 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
 from django.db.models import Max
 
 from payments.models import Attempt, Capture, Payment, Refund
 from payments.services.chronicle import Chronicle
 from payments.services.transitions import advance_attempt
 from payments.states import AttemptState, AttemptTrigger
+from routing.providers.base import not_sent, read_as_follow_up
 from routing.providers.calls import call_provider
+from routing.providers.registry import UnknownProvider
 from routing.rules import provider_key
 from routing.selectors import endpoint_for
-from routing.types import DECLINES, Operation, ProviderRequest, ProviderResult, Verdict
+from routing.types import (
+    CODE_UNSUPPORTED,
+    DECLINES,
+    MAX_DEADLINE_SECONDS,
+    Operation,
+    ProviderRequest,
+    ProviderResult,
+    Verdict,
+)
+from zentra.core.crypto import CannotDecrypt
 from zentra.core.db import require_transaction
 from zentra.core.ids import new_id, public_id
 from zentra.tenancy.selectors import WorkspaceTerms
 
+log = structlog.get_logger(__name__)
+
 #: An attempt found as sent after so long belongs to a process that died: longer than any provider's deadline.
-SENT_IS_LOST_AFTER: Final = timedelta(seconds=45)
+SENT_IS_LOST_AFTER: Final = timedelta(seconds=MAX_DEADLINE_SECONDS + 15)
 #: When the resolver asks again after an unknown outcome; after the last step a person owns it.
 RESOLVE_SCHEDULE: Final = (
     timedelta(seconds=5),
@@ -81,14 +95,16 @@ def open_attempt(
     return attempt
 
 
+def held_authorization(payment: Payment) -> Attempt:
+    """The attempt that a payment's authorization was given to: the approved one, or a part that is to be given back."""
+    held = (AttemptState.APPROVED, AttemptState.CONFLICTED)
+    return Attempt.objects.get(payment=payment, operation=Operation.AUTHORIZE, state__in=held)
+
+
 def request_of(attempt: Attempt) -> ProviderRequest:
     """The provider request of an attempt: the same whenever it is asked for, so that a repeat is a repeat."""
     payment = attempt.payment
-    authorization = None
-    if attempt.operation != Operation.AUTHORIZE:
-        authorization = Attempt.objects.filter(
-            payment=payment, operation=Operation.AUTHORIZE, state=AttemptState.APPROVED
-        ).first()
+    authorization = None if attempt.operation == Operation.AUTHORIZE else held_authorization(payment)
     return ProviderRequest(
         operation=Operation(attempt.operation),
         provider_key=attempt.provider_key,
@@ -106,8 +122,21 @@ def request_of(attempt: Attempt) -> ProviderRequest:
 
 def call(attempt: Attempt) -> ProviderResult:
     """Carry an attempt out at its provider. Never inside a transaction; never raises for a decline or a timeout."""
-    request = request_of(attempt)
-    endpoint = endpoint_for(attempt.workspace_id, attempt.provider_account_id)
+    return ask(attempt, request=request_of(attempt))
+
+
+def ask(attempt: Attempt, *, request: ProviderRequest) -> ProviderResult:
+    """Put a request, a repeat or a query about an attempt to its provider account.
+
+    An account that cannot be used here (its secret does not open, its adapter is not installed) was not called: that
+    is an answer too, for an attempt that is committed as sent must come to an end.
+    """
+    try:
+        endpoint = endpoint_for(attempt.workspace_id, attempt.provider_account_id)
+    except (CannotDecrypt, UnknownProvider) as error:
+        log.error("provider_account_unusable", attempt_id=attempt.public_id, error=type(error).__name__)
+        result = not_sent(request, code=CODE_UNSUPPORTED, verdict=Verdict.CONFIG, message="the account cannot be used")
+        return read_as_follow_up(result) if request.is_repeat or request.about else result
     return call_provider(endpoint=endpoint, request=request)
 
 
@@ -133,6 +162,11 @@ def answer_attempt(*, attempt: Attempt, result: ProviderResult, via: str, chroni
     require_transaction()
     before, now = attempt.state, chronicle.terms.clock.now()
     state = advance_attempt(attempt=attempt, trigger=trigger_of(result))
+    if state is AttemptState.ACTION_REQUIRED:
+        _schedule(attempt, chronicle.terms, first=before != state, not_found=False)
+        if before == state:
+            attempt.save(update_fields=["resolve_at", "resolve_count", "needs_operator"])
+            return state
     attempt.transport, attempt.verdict = result.transport, result.verdict
     attempt.provider_reference = result.provider_reference or attempt.provider_reference
     attempt.code, attempt.network_code = result.code[:64], result.network_code[:16]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from ledger.services import post_journal
-from payments import postings
+from typing import Final
+
 from payments.models import Attempt, Payment
-from payments.services import captures
+from payments.services import captures, voids
 from payments.services.attempts import open_attempt
 from payments.services.chronicle import Chronicle
+from payments.services.reservations import release_reservation
 from payments.services.transitions import advance_payment, store_payment
 from payments.states import AttemptState, PaymentTrigger
 from payments.types import CaptureMethod
 from routing.rules import may_fail_over
 from routing.selectors import candidates_of, decisions_of_payment
 from routing.types import Operation, ProviderResult
+
+#: The decline code of a payment that was approved in part although it does not allow that.
+UNWANTED_PART: Final = "partial_approval"
 
 
 def apply_authorization(
@@ -36,25 +40,20 @@ def apply_authorization(
         if following is not None:
             return following
         _refused(payment, attempt, chronicle, declined=state is AttemptState.DECLINED)
+    elif state is AttemptState.CONFLICTED and _is_unwanted_part(attempt, result):
+        # Processing until the part is proven to be given back: only then is the merchant told that it is declined.
+        payment.decline_code = UNWANTED_PART
+        voids.plan_void(payment=payment, chronicle=chronicle)
     elif state is AttemptState.UNKNOWN and via == "answer":
         chronicle.announce_payment("payment.processing", payment, outcome_unknown=True)
     store_payment(payment=payment, chronicle=chronicle)
     return None
 
 
-def release_reservation(*, payment: Payment, amount_minor: int, cause: str, chronicle: Chronicle) -> None:
-    """Give back what of the reservation will not be used; nothing for an amount of zero."""
-    if amount_minor <= 0:
-        return
-    posting = postings.reservation_released(payment, amount_minor, chronicle.terms.today, cause=cause)
-    posted = post_journal(workspace_id=payment.workspace_id, posting=posting, clock=chronicle.terms.clock)
-    chronicle.record(
-        "reservation.released",
-        payment.public_id,
-        payment_id=payment.id,
-        journal_ids=[posted.id],
-        data={"amount_minor": amount_minor, "cause": cause},
-    )
+def _is_unwanted_part(attempt: Attempt, result: ProviderResult) -> bool:
+    """Whether the provider says openly that it approved less than was asked, which this payment does not allow."""
+    less = result.amount_minor is not None and 0 < result.amount_minor < attempt.amount_minor
+    return result.partial and less and result.conflicts == ("amount_minor",)
 
 
 def _approved(payment: Payment, result: ProviderResult, chronicle: Chronicle) -> None:

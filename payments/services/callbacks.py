@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db import transaction
@@ -14,6 +14,8 @@ from django.db.models import F
 from payments.models import Attempt, ProviderCallback
 from payments.services import execution
 from payments.services.attempts import request_of
+from payments.services.chronicle import Chronicle
+from payments.services.transitions import lock_payment
 from payments.states import UNRESOLVED_ATTEMPTS, AttemptState
 from routing.providers.base import CallbackFact, CallbackRefused, conflicts_of
 from routing.providers.registry import adapter_for
@@ -22,11 +24,14 @@ from routing.types import Operation, ProviderResult, RetryAdvice, Transport, Ver
 from zentra.core.clock import SYSTEM_CLOCK
 from zentra.core.errors import Unauthorized
 from zentra.tenancy.clocks import clock_for
+from zentra.tenancy.selectors import terms_of
 
 if TYPE_CHECKING:
     from routing.models import ProviderAccount
 
 log = structlog.get_logger(__name__)
+
+_REFUSED: Final = (AttemptState.DECLINED, AttemptState.FAILED)
 
 
 class CallbackSignatureInvalid(Unauthorized):
@@ -78,7 +83,12 @@ def _apply(callback: ProviderCallback, fact: CallbackFact) -> None:
     """Resolve the attempt that the callback is about, if it is still open and the callback is conclusive."""
     attempt = (
         Attempt.objects.select_related("payment", "capture", "refund")
-        .filter(workspace_id=callback.workspace_id, reference=fact.own_reference)
+        # A provider account speaks for itself alone: what was asked of another one is unknown to it.
+        .filter(
+            workspace_id=callback.workspace_id,
+            provider_account_id=callback.provider_account_id,
+            reference=fact.own_reference,
+        )
         .first()
     )
     outcome = "nothing_to_do"
@@ -91,9 +101,33 @@ def _apply(callback: ProviderCallback, fact: CallbackFact) -> None:
                 workspace_id=attempt.workspace_id, attempt_id=attempt.id, result=result, via="callback"
             )
             outcome = "applied"
+    elif attempt.operation == fact.operation and fact.verdict is Verdict.APPROVED and attempt.state in _REFUSED:
+        _put_before_person(attempt, callback)
+        outcome = "contradicts_decision"
     ProviderCallback.objects.filter(id=callback.id).update(
         applied_at=clock_for(callback.workspace_id).now(), outcome=outcome
     )
+
+
+@transaction.atomic(durable=True)
+def _put_before_person(attempt: Attempt, callback: ProviderCallback) -> None:
+    """The provider says now that it did what was taken for refused: money may have moved that the books do not know.
+
+    The decision stands, for the merchant was told and may have charged anew; a person has to look.
+    """
+    lock_payment(workspace_id=attempt.workspace_id, payment_id=attempt.payment_id)
+    chronicle = Chronicle(terms=terms_of(attempt.workspace_id))
+    Attempt.objects.filter(id=attempt.id).update(needs_operator=True)
+    chronicle.record(
+        "attempt.contradicted",
+        attempt.public_id,
+        payment_id=attempt.payment_id,
+        before=attempt.state,
+        after=attempt.state,
+        data={"via": "callback", "provider_event": callback.provider_event_id},
+    )
+    chronicle.write()
+    log.error("decided_attempt_contradicted", attempt_id=attempt.public_id, state=attempt.state)
 
 
 def _result_of(attempt: Attempt, fact: CallbackFact) -> ProviderResult | None:
@@ -112,9 +146,7 @@ def _result_of(attempt: Attempt, fact: CallbackFact) -> ProviderResult | None:
         currency=fact.currency,
         code=fact.code,
         network_code=fact.network_code,
+        partial=fact.partial,
         raw_status=fact.status,
     )
-    request = request_of(attempt)
-    partial = request.allow_partial and fact.amount_minor is not None and fact.amount_minor < request.amount_minor
-    conflicts = () if partial else conflicts_of(request, result)
-    return replace(result, conflicts=conflicts)
+    return replace(result, conflicts=conflicts_of(request_of(attempt), result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from ledger.services import post_journal
 from payments import postings
@@ -14,6 +14,7 @@ from payments.models import Attempt, Capture, Payment
 from payments.services.attempts import open_attempt
 from payments.services.chronicle import Chronicle
 from payments.services.retries import may_try_again, put_back
+from payments.services.settling import announce_settled
 from payments.services.transitions import lock_payment, store_payment
 from payments.states import (
     AttemptState,
@@ -42,8 +43,8 @@ class CaptureExceedsAuthorized(Conflict):
 
 class PaymentNotCapturable(Conflict):
     code = "payment_not_capturable"
-    summary = "Only an authorized payment can be captured."
-    remedy = "Read the payment; capture once its status is authorized."
+    summary = "Only an authorized payment can be captured, and nothing beside or after its final capture."
+    remedy = "Read the payment and its captures; capture once its status is authorized."
 
 
 @transaction.atomic(durable=True)
@@ -63,7 +64,7 @@ def request_capture(
     :param amount_minor: minor units of the payment's currency; None for all that is left
     :param answer: renders the capture for the merchant; its bytes are kept under the key
     :raises PaymentNotFound: this workspace has no such payment
-    :raises PaymentNotCapturable: the payment is not authorized
+    :raises PaymentNotCapturable: the payment is not authorized, or has its final capture
     :raises CaptureExceedsAuthorized: more than is left; nothing is written
     :raises KeyReused: the key came with another request before
     """
@@ -75,6 +76,8 @@ def request_capture(
     payment = lock_payment(workspace_id=workspace_id, payment_id=payment_id)
     if payment.state != PaymentState.AUTHORIZED:
         raise PaymentNotCapturable(f"the payment is {payment.status}", details={"status": payment.status})
+    if _final_capture(payment).exists():
+        raise PaymentNotCapturable("the payment has its final capture", details={"status": payment.status})
     left = payment.amounts.capturable
     wanted = left if amount_minor is None else amount_minor
     if not 0 < wanted <= left:
@@ -86,6 +89,11 @@ def request_capture(
     store_payment(payment=payment, chronicle=chronicle)
     chronicle.write()
     return finish_claim(claim_id=claim.id, answer=answer(capture), clock=terms.clock)
+
+
+def _final_capture(payment: Payment) -> QuerySet[Capture]:
+    """The capture that ends, or is about to end, the authorization; none when it was refused."""
+    return Capture.objects.filter(payment=payment, final=True).exclude(state=OperationState.FAILED)
 
 
 def record_capture(
@@ -177,19 +185,22 @@ def _confirmed(payment: Payment, capture: Capture, attempt: Attempt, chronicle: 
         data={"amount_minor": capture.amount_minor, "provider_reference": attempt.provider_reference},
     )
     if capture.final:
-        _release_rest(payment, capture, chronicle)
+        _release_rest(payment, chronicle, cause=f"final:{capture.id}")
     chronicle.announce("capture.succeeded", "capture", capture.public_id, capture_data(capture, payment.public_id))
     store_payment(payment=payment, chronicle=chronicle)
     chronicle.announce_payment("payment.captured", payment)
 
 
-def _release_rest(payment: Payment, capture: Capture, chronicle: Chronicle) -> None:
-    """A final capture ends the authorization: what is left of it is given back in the books."""
+def _release_rest(payment: Payment, chronicle: Chronicle, *, cause: str) -> None:
+    """A final capture ends the authorization: what is left of it is given back in the books.
+
+    :param cause: names the one event that releases, for the ledger
+    """
     rest = payment.amounts.capturable
     if rest <= 0:
         return
     payment.released_minor += rest
-    posting = postings.reservation_released(payment, rest, chronicle.terms.today, cause=f"final:{capture.id}")
+    posting = postings.reservation_released(payment, rest, chronicle.terms.today, cause=cause)
     posted = post_journal(workspace_id=payment.workspace_id, posting=posting, clock=chronicle.terms.clock)
     chronicle.record(
         "reservation.released",
@@ -205,6 +216,9 @@ def _refused(payment: Payment, capture: Capture, attempt: Attempt, chronicle: Ch
     capture.failure_code = attempt.code
     capture.save(update_fields=["state", "failure_code"])
     payment.capturing_minor -= capture.amount_minor
+    if _final_capture(payment).filter(state=OperationState.SUCCEEDED).exists():
+        # The final capture overtook this one, so this one's part can never be captured any more.
+        _release_rest(payment, chronicle, cause=f"refused:{capture.id}")
     store_payment(payment=payment, chronicle=chronicle)
     chronicle.record(
         "capture.failed",
@@ -215,3 +229,4 @@ def _refused(payment: Payment, capture: Capture, attempt: Attempt, chronicle: Ch
         data={"code": attempt.code},
     )
     chronicle.announce("capture.failed", "capture", capture.public_id, capture_data(capture, payment.public_id))
+    announce_settled([payment], chronicle=chronicle)

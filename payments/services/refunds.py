@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from ledger.selectors import balance_of
 from ledger.services import lock_available, post_journal
 from payments import postings
 from payments.events import refund_data
@@ -84,7 +85,13 @@ def request_refund(
     if Refund.objects.filter(workspace_id=workspace_id, reference=own).exclude(state=OperationState.FAILED).exists():
         raise RefundReferenceInUse(field="reference")
     chronicle = Chronicle(terms=terms, actor=actor, context=context)
-    refund = _record(payment, refund_id, wanted, own, reason, claim.id, chronicle)
+    try:
+        refund = _record(payment, refund_id, wanted, own, reason, claim.id, chronicle)
+    except IntegrityError as error:
+        # Another payment's refund took the reference between the question and the row.
+        if "refund_reference_once" not in str(error):
+            raise
+        raise RefundReferenceInUse(field="reference") from None
     store_payment(payment=payment, chronicle=chronicle)
     chronicle.announce("refund.created", "refund", refund.public_id, refund_data(refund, payment))
     chronicle.write()
@@ -230,7 +237,12 @@ def _refused(payment: Payment, refund: Refund, attempt: Attempt, chronicle: Chro
     store_payment(payment=payment, chronicle=chronicle)
     settled_since = _restore_pending(refund)
     posting = postings.refund_failed(
-        payment, refund, attempt.provider_account_id, chronicle.terms.today, settled_since_minor=settled_since
+        payment,
+        refund,
+        attempt.provider_account_id,
+        chronicle.terms.today,
+        settled_since_minor=settled_since,
+        still_owed_minor=_still_owed(payment, refund),
     )
     posted = post_journal(workspace_id=payment.workspace_id, posting=posting, clock=chronicle.terms.clock)
     chronicle.record(
@@ -245,12 +257,26 @@ def _refused(payment: Payment, refund: Refund, attempt: Attempt, chronicle: Chro
     chronicle.announce("refund.failed", "refund", refund.public_id, refund_data(refund, payment))
 
 
+def _still_owed(payment: Payment, refund: Refund) -> int:
+    """What of the debt that a refund made the merchant still owes: settlements may have repaid it since."""
+    if refund.from_receivable_minor == 0:
+        return 0
+    # Whoever repays a debt locks 2020 first, so what is read of 1200 under this lock is what is booked against.
+    available = postings.merchant_account("2020", payment.merchant_id)
+    lock_available(workspace_id=payment.workspace_id, account=available, currency=payment.currency)
+    debt = postings.merchant_account("1200", payment.merchant_id)
+    return min(refund.from_receivable_minor, max(0, balance_of(payment.workspace_id, debt, payment.currency)))
+
+
 def _restore_pending(refund: Refund) -> int:
-    """Put the taken pending back on captures that still wait for their line; returns what belongs to settled ones."""
+    """Put the taken pending back on captures that still wait for their line; returns what belongs to the others.
+
+    A capture waits no more when it has a line, or when the case about its missing line was closed.
+    """
     settled_since = 0
     for capture_id, minor in refund.pending_taken:
         capture = Capture.objects.select_for_update().get(id=capture_id)
-        if capture.settled_minor:
+        if capture.settled_minor or capture.settled_at:
             settled_since += minor
         else:
             capture.pending_minor += minor

@@ -13,6 +13,13 @@ from routing.types import Verdict
 #: Tries that never left this machine before an operation is given up; nothing was sent, so giving up is safe.
 MAX_UNSENT_TRIES: Final = 12
 UNSENT_BACKOFF: Final = timedelta(seconds=5)
+#: The longest wait between two of them. An outage of more than an hour is outlasted.
+UNSENT_BACKOFF_MAX: Final = timedelta(minutes=15)
+
+
+def wait_after(tries: int) -> timedelta:
+    """How long to wait after so many tries that never left: twice as long each time, up to a bound."""
+    return min(UNSENT_BACKOFF * 2 ** min(tries - 1, MAX_UNSENT_TRIES), UNSENT_BACKOFF_MAX)
 
 
 def may_try_again(operation: Capture | Refund, *, attempt: Attempt) -> bool:
@@ -24,7 +31,7 @@ def put_back(operation: Capture | Refund, *, attempt: Attempt, chronicle: Chroni
     """Make an operation pending again after a try that never happened, due a little later each time."""
     operation.state = next_operation_state(OperationState(operation.state), OperationTrigger.NOT_SENT)
     operation.tries += 1
-    operation.due_at = chronicle.terms.clock.now() + UNSENT_BACKOFF * operation.tries
+    operation.due_at = chronicle.terms.clock.now() + wait_after(operation.tries)
     operation.save(update_fields=["state", "tries", "due_at"])
     chronicle.record(
         f"{attempt.operation}.put_back",

@@ -82,7 +82,7 @@ def settle_items(*, items: Sequence[SettledItem], batch_public_id: str, chronicl
                 "explained": item.explained,
             },
         )
-    _announce_settled(payments.values(), chronicle)
+    announce_settled(payments.values(), chronicle=chronicle)
 
 
 def explain_items(
@@ -95,17 +95,21 @@ def explain_items(
     require_transaction()
     locked = lock_items(workspace_id=workspace_id, item_ids=item_ids)
     now = chronicle.terms.clock.now()
-    for kind, model in (("capture", Capture), ("refund", Refund)):
-        model.objects.filter(id__in=_ids(item_ids, kind), settled_at__isnull=True).update(settled_at=now)
+    for model in (Capture, Refund):
+        model.objects.filter(id__in=locked, settled_at__isnull=True).update(settled_at=now)
     if released_minor:
-        (capture,) = Capture.objects.filter(id__in=_ids(item_ids, "capture"))
+        (capture,) = Capture.objects.filter(id__in=locked)
         capture.pending_minor -= released_minor
         capture.save(update_fields=["pending_minor"])
-    _announce_settled(_lock_payments({item.payment_id for item in locked.values()}), chronicle)
+    announce_settled(_lock_payments({item.payment_id for item in locked.values()}), chronicle=chronicle)
 
 
-def _announce_settled(payments: Iterable[Payment], chronicle: Chronicle) -> None:
-    """payment.settled once, when every capture has its line or a closed case and none is still to come."""
+def announce_settled(payments: Iterable[Payment], *, chronicle: Chronicle) -> None:
+    """payment.settled once, when every capture has its line or a closed case and none is still to come.
+
+    :param payments: under their row locks
+    """
+    require_transaction()
     for payment in payments:
         if payment.settled_at or payment.capturing_minor or payment.amounts.capturable or not payment.captured_minor:
             continue

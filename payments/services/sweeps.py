@@ -7,20 +7,22 @@ fails by itself: "not found" counts only after several times over a minimum age.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
 
 from payments.models import Attempt
 from payments.services import attempts, execution
-from payments.states import UNRESOLVED_ATTEMPTS, PaymentState
-from routing.providers.calls import call_provider
-from routing.selectors import capabilities_of, endpoint_for
+from payments.states import ASKED_ATTEMPTS, AttemptState, PaymentState
+from routing.providers.registry import UnknownProvider
+from routing.selectors import capabilities_of
 from routing.types import ProviderResult, RetryAdvice, Transport, Verdict
 from zentra.core.clock import Clock
 from zentra.core.db import fetch_all
@@ -40,7 +42,7 @@ UPDATE payments_attempt SET resolve_at = %(now)s
               + make_interval(secs => %(lease)s + coalesce(shift.offset_seconds, 0))
   FROM (SELECT due.id, due.workspace_id FROM payments_attempt due
           LEFT JOIN tenancy_workspaceclock c ON c.workspace_id = due.workspace_id
-         WHERE due.state IN ('sent', 'unknown') AND NOT due.needs_operator
+         WHERE due.state IN ('sent', 'unknown', 'action_required') AND NOT due.needs_operator
            AND due.resolve_at <= %(now)s + make_interval(secs => coalesce(c.offset_seconds, 0))
          ORDER BY due.resolve_at LIMIT %(limit)s FOR UPDATE OF due SKIP LOCKED) AS picked
   LEFT JOIN tenancy_workspaceclock shift ON shift.workspace_id = picked.workspace_id
@@ -54,10 +56,7 @@ SELECT kind, workspace_id, id FROM (
     UNION ALL
     SELECT 'refund', workspace_id, id, due_at FROM payments_refund WHERE state = 'pending'
     UNION ALL
-    SELECT 'void', p.workspace_id, p.id, p.updated_at + interval '5 seconds' FROM payments_payment p
-     WHERE p.state = 'voiding' AND NOT EXISTS (
-           SELECT 1 FROM payments_attempt a WHERE a.payment_id = p.id AND a.operation = 'void'
-              AND a.state IN ('sent', 'unknown', 'conflicted'))
+    SELECT 'void', workspace_id, id, void_due_at FROM payments_payment WHERE void_due_at IS NOT NULL
 ) AS due
 LEFT JOIN tenancy_workspaceclock c USING (workspace_id)
 WHERE due_at + interval '3 seconds' <= %(now)s + make_interval(secs => coalesce(c.offset_seconds, 0))
@@ -69,20 +68,37 @@ def resume_unsent(*, clock: Clock) -> int:
     """Carry out pending operations whose hint was lost or whose last try never left. Returns how many were due."""
     rows = fetch_all(_DUE_OPERATIONS, {"now": clock.now(), "limit": MAX_PER_SWEEP})
     for row in rows:
-        if row["kind"] == "capture":
-            execution.run_capture(workspace_id=row["workspace_id"], capture_id=row["id"])
-        elif row["kind"] == "refund":
-            execution.run_refund(workspace_id=row["workspace_id"], refund_id=row["id"])
-        else:
-            execution.run_void(workspace_id=row["workspace_id"], payment_id=row["id"])
+        with _one_of_many(kind=row["kind"], id=str(row["id"])):
+            _resume(row["kind"], row["workspace_id"], row["id"])
     return len(rows)
+
+
+def _resume(kind: str, workspace_id: UUID, operation_id: UUID) -> None:
+    if kind == "capture":
+        execution.run_capture(workspace_id=workspace_id, capture_id=operation_id)
+    elif kind == "refund":
+        execution.run_refund(workspace_id=workspace_id, refund_id=operation_id)
+    else:
+        execution.run_void(workspace_id=workspace_id, payment_id=operation_id)
+
+
+@contextmanager
+def _one_of_many(**ids: str) -> Iterator[None]:
+    """The failure of one is logged and keeps none of the others waiting; the next sweep tries it again."""
+    try:
+        yield
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:
+        log.exception("sweep_step_failed", **ids)
 
 
 def resolve_unknown(*, clock: Clock) -> int:
     """Ask about every attempt whose outcome is due to be found out. Returns how many were asked about."""
     claimed = _claim(clock)
     for attempt_id, workspace_id in claimed:
-        resolve_attempt(workspace_id=workspace_id, attempt_id=attempt_id)
+        with _one_of_many(kind="attempt", id=str(attempt_id)):
+            resolve_attempt(workspace_id=workspace_id, attempt_id=attempt_id)
     return len(claimed)
 
 
@@ -105,7 +121,7 @@ def resolve_attempt(*, workspace_id: UUID, attempt_id: UUID) -> None:
     attempt = Attempt.objects.select_related("payment", "provider_account", "capture", "refund").get(
         workspace_id=workspace_id, id=attempt_id
     )
-    if attempt.state not in UNRESOLVED_ATTEMPTS:
+    if attempt.state not in ASKED_ATTEMPTS:
         return
     now = clock_for(workspace_id).now()
     asked = _ask(attempt, now)
@@ -116,14 +132,23 @@ def resolve_attempt(*, workspace_id: UUID, attempt_id: UUID) -> None:
 
 def _ask(attempt: Attempt, now: datetime) -> _Question:
     """Repeat under the same key when that is safe and the payment still wanted; else query by our own reference."""
-    capabilities = capabilities_of(attempt.provider_account)
     request = attempts.request_of(attempt)
-    endpoint = endpoint_for(attempt.workspace_id, attempt.provider_account_id)
-    age = (now - attempt.sent_at).total_seconds()
-    wanted = attempt.payment.state not in (PaymentState.VOIDED, PaymentState.EXPIRED)
-    if wanted and capabilities.may_replay(age_seconds=age):
-        return _Question("replay", call_provider(endpoint=endpoint, request=request.as_repeat()))
-    return _Question("query", call_provider(endpoint=endpoint, request=request.as_query()))
+    if _may_replay(attempt, now):
+        return _Question("replay", attempts.ask(attempt, request=request.as_repeat()))
+    return _Question("query", attempts.ask(attempt, request=request.as_query()))
+
+
+def _may_replay(attempt: Attempt, now: datetime) -> bool:
+    if attempt.payment.state in (PaymentState.VOIDED, PaymentState.EXPIRED):
+        return False
+    # A repeat gives the first answer again, which was that the customer has to act: only a query tells what came of it.
+    if attempt.state == AttemptState.ACTION_REQUIRED:
+        return False
+    try:
+        capabilities = capabilities_of(attempt.provider_account)
+    except UnknownProvider:
+        return False
+    return capabilities.may_replay(age_seconds=(now - attempt.sent_at).total_seconds())
 
 
 def _believed_absent(attempt: Attempt, result: ProviderResult, now: datetime) -> ProviderResult:

@@ -29,6 +29,7 @@ _MOVING_FIELDS = (
     "refunded_minor",
     "settled_minor",
     "settled_at",
+    "void_due_at",
     "updated_at",
 )
 

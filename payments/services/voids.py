@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
 
 from payments.models import Attempt, Payment
-from payments.services.attempts import open_attempt
-from payments.services.authorizations import release_reservation
+from payments.services.attempts import held_authorization, open_attempt
 from payments.services.chronicle import Chronicle
+from payments.services.reservations import release_reservation
+from payments.services.retries import MAX_UNSENT_TRIES, wait_after
 from payments.services.transitions import advance_payment, lock_payment, store_payment
-from payments.states import UNRESOLVED_ATTEMPTS, AttemptState, PaymentState, PaymentTrigger
-from routing.types import Operation
+from payments.states import AttemptState, PaymentState, PaymentTrigger
+from routing.types import Operation, Verdict
 from zentra.core.errors import Conflict
 from zentra.core.jobs import enqueue_on_commit
 from zentra.evidence.types import RequestContext
@@ -20,9 +22,6 @@ from zentra.idempotency.services import claim_key, finish_claim
 from zentra.idempotency.types import Answer, Answerer, RequestKey
 from zentra.tenancy.selectors import terms_of
 from zentra.tenancy.types import Actor
-
-#: A void that never left is tried again by the sweep; after so many tries the payment is authorized again.
-MAX_VOID_TRIES = 12
 
 
 class PaymentNotVoidable(Conflict):
@@ -56,30 +55,36 @@ def request_void(
         raise PaymentNotVoidable(f"the payment is {payment.status}", details={"status": payment.status})
     chronicle = Chronicle(terms=terms, actor=actor, context=context)
     advance_payment(payment=payment, trigger=PaymentTrigger.VOID_REQUESTED, chronicle=chronicle)
+    plan_void(payment=payment, chronicle=chronicle)
     store_payment(payment=payment, chronicle=chronicle)
     chronicle.write()
-    enqueue_on_commit("payments.run_void", workspace_id=str(workspace_id), payment_id=str(payment_id))
     return finish_claim(claim_id=claim.id, answer=answer(payment), clock=terms.clock)
+
+
+def plan_void(*, payment: Payment, chronicle: Chronicle, wait: timedelta = timedelta()) -> None:
+    """Make a void of a locked payment due and hint a worker; the caller stores the payment."""
+    payment.void_due_at = chronicle.terms.clock.now() + wait
+    if not wait:
+        enqueue_on_commit("payments.run_void", workspace_id=str(payment.workspace_id), payment_id=str(payment.id))
 
 
 @transaction.atomic(durable=True)
 def start_void(*, workspace_id: UUID, payment_id: UUID) -> Attempt | None:
     """Commit a void as sent. None when it is under way or done."""
     payment = lock_payment(workspace_id=workspace_id, payment_id=payment_id)
-    open_void = Attempt.objects.filter(
-        payment=payment, operation=Operation.VOID, state__in=[*UNRESOLVED_ATTEMPTS, AttemptState.CONFLICTED]
-    )
-    if payment.state != PaymentState.VOIDING or open_void.exists():
+    if payment.void_due_at is None:
         return None
     chronicle = Chronicle(terms=terms_of(workspace_id))
-    authorization = Attempt.objects.get(payment=payment, operation=Operation.AUTHORIZE, state=AttemptState.APPROVED)
+    authorization = held_authorization(payment)
     attempt = open_attempt(
         payment=payment,
         operation=Operation.VOID,
         provider_account_id=authorization.provider_account_id,
-        amount_minor=payment.authorized_minor,
+        amount_minor=authorization.amount_minor,
         chronicle=chronicle,
     )
+    payment.void_due_at = None
+    store_payment(payment=payment, chronicle=chronicle)
     chronicle.write()
     return attempt
 
@@ -87,12 +92,17 @@ def start_void(*, workspace_id: UUID, payment_id: UUID) -> Attempt | None:
 def apply_void(*, payment: Payment, attempt: Attempt, chronicle: Chronicle) -> None:
     """Move a locked payment by the state of its void's attempt. A try that never left stays to be tried again."""
     state = AttemptState(attempt.state)
-    if state is AttemptState.APPROVED:
+    tries_again = state is AttemptState.FAILED and attempt.verdict == Verdict.PROVIDER_FAULT
+    if tries_again and attempt.number < MAX_UNSENT_TRIES:
+        plan_void(payment=payment, chronicle=chronicle, wait=wait_after(attempt.number))
+    elif payment.state == PaymentState.PROCESSING:
+        _apply_to_unwanted_part(payment, attempt, chronicle)
+    elif state is AttemptState.APPROVED:
         advance_payment(payment=payment, trigger=PaymentTrigger.VOID_CONFIRMED, chronicle=chronicle)
         payment.released_minor = payment.authorized_minor
         release_reservation(payment=payment, amount_minor=payment.authorized_minor, cause="voided", chronicle=chronicle)
         chronicle.announce_payment("payment.voided", payment)
-    elif state is AttemptState.DECLINED or (state is AttemptState.FAILED and _given_up(attempt)):
+    elif state in (AttemptState.DECLINED, AttemptState.FAILED):
         advance_payment(payment=payment, trigger=PaymentTrigger.VOID_REFUSED, chronicle=chronicle)
         chronicle.announce_payment("payment.void_failed", payment)
     else:
@@ -100,5 +110,13 @@ def apply_void(*, payment: Payment, attempt: Attempt, chronicle: Chronicle) -> N
     store_payment(payment=payment, chronicle=chronicle)
 
 
-def _given_up(attempt: Attempt) -> bool:
-    return attempt.verdict != "provider_fault" or attempt.number >= MAX_VOID_TRIES
+def _apply_to_unwanted_part(payment: Payment, attempt: Attempt, chronicle: Chronicle) -> None:
+    """The part that nobody wanted was given back, and the payment is declined; if it was not, a person has to look."""
+    state = AttemptState(attempt.state)
+    if state is AttemptState.APPROVED:
+        advance_payment(payment=payment, trigger=PaymentTrigger.PROVIDER_DECLINED, chronicle=chronicle)
+        release_reservation(payment=payment, amount_minor=payment.amount_minor, cause="declined", chronicle=chronicle)
+        Attempt.objects.filter(id=held_authorization(payment).id).update(needs_operator=False)
+        chronicle.announce_payment("payment.declined", payment)
+    elif state in (AttemptState.DECLINED, AttemptState.FAILED):
+        Attempt.objects.filter(id=attempt.id).update(needs_operator=True)

@@ -73,6 +73,7 @@ class CallbackFact:
     :param verdict: what that word means on our axis; UNKNOWN when it says nothing final
     :param nothing_authorized: the callback states that the operation moved and reserved nothing
     :param code: the provider's decline code, '' when there is none
+    :param partial: the provider says openly that it approved less than was asked
     """
 
     provider_event_id: str
@@ -87,6 +88,7 @@ class CallbackFact:
     currency: str | None
     code: str = ""
     network_code: str = ""
+    partial: bool = False
 
 
 class CallbackRefused(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -27,6 +28,11 @@ from routing.types import (
 SIGNATURE_HEADER: Final = "x-acquirer-signature"
 CALLBACK_TOLERANCE_SECONDS: Final = 300
 MAX_CALLBACK_BYTES: Final = 64 * 1024
+
+#: The references that the acquirer takes.
+_ACQUIRER_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+#: The longest id of the acquirer that is kept.
+_MAX_ID_LENGTH: Final = 128
 
 #: The acquirer's word for each of our operations in its documents.
 _OBJECTS: Final = {
@@ -99,7 +105,8 @@ class SimulatorAdapter:
             "capture": False,
             "allow_partial": request.allow_partial,
         }
-        if request.merchant_reference:
+        # For people who look at the acquirer's reports; one that it would not take is no reason to fail a payment.
+        if _ACQUIRER_REFERENCE.fullmatch(request.merchant_reference):
             document["merchant_reference"] = request.merchant_reference
         return _post(endpoint, request, "/v1/authorizations", document)
 
@@ -167,7 +174,7 @@ class SimulatorAdapter:
             envelope = json.loads(body)
             if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), dict):
                 raise _Unreadable("not an event")
-            event_id, event_type, document = _text(envelope, "id"), _text(envelope, "type"), envelope["data"]
+            event_id, event_type, document = _id(envelope), _text(envelope, "type"), envelope["data"]
             answer = _read_operation(document)
         except (ValueError, RecursionError, _Unreadable) as problem:
             raise CallbackRefused(f"the callback cannot be read: {type(problem).__name__}") from None
@@ -184,6 +191,7 @@ class SimulatorAdapter:
             currency=document["currency"],
             code=answer.fields.get("code", ""),
             network_code=answer.fields.get("network_code", ""),
+            partial=answer.fields.get("partial", False),
         )
 
 
@@ -263,7 +271,7 @@ def _read_operation(document: Mapping[str, Any]) -> Answer:
     if kind not in _OPERATIONS:
         raise _Unreadable("an unknown kind of operation")
     fields: dict[str, Any] = {
-        "provider_reference": _text(document, "id"),
+        "provider_reference": _id(document),
         "own_reference": _text(document, "reference"),
         "amount_minor": _amount(document),
         "currency": _text(document, "currency"),
@@ -300,7 +308,7 @@ def _read_decline(decline: Any, fields: dict[str, Any]) -> Answer:
         fields={
             **fields,
             "code": _text(decline, "code"),
-            "network_code": str(decline.get("network_code") or ""),
+            "network_code": _text(decline, "network_code") if decline.get("network_code") else "",
             "message": str(decline.get("message") or ""),
         },
     )
@@ -347,9 +355,17 @@ def _next_action(action: Any) -> NextAction:
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
+    """Text that can be stored. :raises _Unreadable: none, too long, or with NUL, half characters or other controls"""
     value = document.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= 2048:
+    if not isinstance(value, str) or not 0 < len(value) <= 2048 or not value.isprintable():
         raise _Unreadable(f"{name} is missing")
+    return value
+
+
+def _id(document: Mapping[str, Any]) -> str:
+    value = _text(document, "id")
+    if len(value) > _MAX_ID_LENGTH:
+        raise _Unreadable("id is too long")
     return value
 
 

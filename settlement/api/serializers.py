@@ -79,7 +79,7 @@ class SettlementFileBody(serializers.Serializer):
     line_count = serializers.IntegerField()
     new_line_count = serializers.IntegerField()
     error_count = serializers.IntegerField()
-    errors = FileErrorBody(many=True)
+    errors: Any = FileErrorBody(many=True)
     batch_ids = serializers.ListField(child=serializers.CharField())
     received_at = serializers.DateTimeField()
 

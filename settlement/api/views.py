@@ -87,10 +87,11 @@ def _upload(request: Request) -> tuple[bytes, dict[str, Any]]:
         if not request.data:
             raise MissingRequiredField("the body is empty; send the file", field="file")
         return request.data, request.query_params.dict()
+    form: Any = request.data
     upload = request.FILES.get("file")
     if upload is None:
         raise MissingRequiredField("the form has no file", field="file")
-    fields = {name: request.data[name] for name in ("provider_account", "name") if name in request.data}
+    fields = {name: form[name] for name in ("provider_account", "name") if name in form}
     return upload.read(), {"name": upload.name, **request.query_params.dict(), **fields}
 
 

@@ -22,8 +22,8 @@ from zentra.core.ids import new_id
 
 def case_of_line(
     line: SettlementLine,
-    batch: SettlementBatch,
     *,
+    batch: SettlementBatch,
     drift_class: DriftClass,
     item: Candidate | None,
     suspense_minor: int,
@@ -76,11 +76,13 @@ def case_of_batch(
         age=timedelta(),
         chronicle=chronicle,
     )
-    store_cases([case], chronicle)
+    store_cases([case], chronicle=chronicle)
     return case
 
 
-def case_of_missing(item: Candidate, provider_account_id: UUID, workspace_id: UUID, chronicle: Chronicle) -> DriftCase:
+def case_of_missing(
+    item: Candidate, *, provider_account_id: UUID, workspace_id: UUID, chronicle: Chronicle
+) -> DriftCase:
     """A case about a capture that no line has come for, not stored yet. It holds no money: 1100 stays open."""
     return _case(
         workspace_id=workspace_id,
@@ -116,7 +118,7 @@ def _case(*, item: Candidate | None, age: timedelta, chronicle: Chronicle, **fie
     )
 
 
-def store_cases(cases: Sequence[DriftCase], chronicle: Chronicle) -> None:
+def store_cases(cases: Sequence[DriftCase], *, chronicle: Chronicle) -> None:
     """Store new cases with their history, record and announce them."""
     require_transaction()
     if not cases:
@@ -140,16 +142,16 @@ def store_cases(cases: Sequence[DriftCase], chronicle: Chronicle) -> None:
         chronicle.announce("reconciliation.exception.opened", "drift_case", case.public_id, case_data(case))
 
 
-def explain_case(case: DriftCase, resolution: Resolution, chronicle: Chronicle) -> None:
+def explain_case(case: DriftCase, *, resolution: Resolution, chronicle: Chronicle) -> None:
     """Close a locked case without a person: a later line or file explained it, and it holds no money any more."""
     before = case.state
     case.state = next_case_state(CaseState(case.state), CaseTrigger.EXPLAINED)
     case.resolution, case.closed_at = resolution, chronicle.terms.clock.now()
     case.save()
-    announce_closed(case, before, chronicle)
+    announce_closed(case, before=before, chronicle=chronicle)
 
 
-def announce_closed(case: DriftCase, before: str, chronicle: Chronicle) -> None:
+def announce_closed(case: DriftCase, *, before: str, chronicle: Chronicle) -> None:
     """Record and announce that a case is closed."""
     chronicle.record(
         "drift_case.closed",
@@ -163,16 +165,16 @@ def announce_closed(case: DriftCase, before: str, chronicle: Chronicle) -> None:
     chronicle.announce("reconciliation.closeout.completed", "drift_case", case.public_id, case_data(case))
 
 
-def finish_batch_if_explained(batch: SettlementBatch, chronicle: Chronicle) -> None:
+def finish_batch_if_explained(batch: SettlementBatch, *, chronicle: Chronicle) -> None:
     """Move a locked batch whose last open case was closed to matched. Any other batch stays as it is."""
     if batch.state != BatchState.PARTIALLY_MATCHED:
         return
     if DriftCase.objects.filter(batch=batch).exclude(state=CaseState.CLOSED).exists():
         return
-    move_batch(batch, BatchTrigger.CASES_CLOSED, chronicle)
+    move_batch(batch, trigger=BatchTrigger.CASES_CLOSED, chronicle=chronicle)
 
 
-def move_batch(batch: SettlementBatch, trigger: BatchTrigger, chronicle: Chronicle) -> None:
+def move_batch(batch: SettlementBatch, *, trigger: BatchTrigger, chronicle: Chronicle) -> None:
     """Move a locked batch along its table, store and record it.
 
     :raises IllegalTransition: the table has no such edge; nothing changes

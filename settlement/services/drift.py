@@ -191,9 +191,9 @@ def close_case(
     case.suspense_minor, case.resolution, case.note = 0, resolution, note.strip()
     case.closed_at = chronicle.terms.clock.now()
     case.save()
-    announce_closed(case, before, chronicle)
+    announce_closed(case, before=before, chronicle=chronicle)
     if batch is not None:
-        finish_batch_if_explained(batch, chronicle)
+        finish_batch_if_explained(batch, chronicle=chronicle)
     chronicle.write()
     log.info("drift_case_closed", case_id=case.public_id, resolution=str(resolution))
     return case
@@ -226,9 +226,9 @@ def plan_closing(
     receivables = Receivables(case.workspace_id)
     charge = release = None
     if resolution is Resolution.MERCHANT_BEARS and item is not None:
-        charge = charge_to(item, case.suspense_minor or item.amount_minor, receivables)
+        charge = charge_to(item, amount_minor=case.suspense_minor or item.amount_minor, receivables=receivables)
     elif item is not None and resolution is not Resolution.REVIEWED:
-        release = release_rest(item, receivables)
+        release = release_rest(item, receivables=receivables)
     posting = postings.case_closed(
         case, resolution, item=item, release=release, charge=charge, day=chronicle.terms.today
     )
@@ -317,6 +317,6 @@ def close_arrived_case(*, workspace_id: UUID, case_id: UUID, actor: Actor = RUNT
     if case.state == CaseState.CLOSED:
         return False
     chronicle = Chronicle(terms=terms_of(workspace_id), actor=actor)
-    explain_case(case, Resolution.LINE_ARRIVED, chronicle)
+    explain_case(case, resolution=Resolution.LINE_ARRIVED, chronicle=chronicle)
     chronicle.write()
     return True

@@ -47,14 +47,14 @@ class Receivables:
         return balance_of(self._workspace_id, merchant_account("1200", merchant_id), currency)
 
 
-def release_rest(item: SettlementItem, receivables: Receivables) -> Release | None:
+def release_rest(item: SettlementItem, *, receivables: Receivables) -> Release | None:
     """Everything of a capture that is still pending, for its merchant; None where nothing is."""
     if item.kind != "capture" or item.pending_minor == 0:
         return None
     return release_of(item, item.pending_minor, receivables.owed(item.merchant_id, item.currency))
 
 
-def charge_to(item: SettlementItem, amount_minor: int, receivables: Receivables) -> Charge:
+def charge_to(item: SettlementItem, *, amount_minor: int, receivables: Receivables) -> Charge:
     """Split an amount that the merchant bears: this capture's pending, then available money, then a debt."""
     from_pending = min(amount_minor, item.pending_minor)
     rest = amount_minor - from_pending

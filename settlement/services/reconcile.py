@@ -123,8 +123,8 @@ def check_control(*, workspace_id: UUID, batch_id: UUID, actor: Actor = RUNTIME)
     if batch.totals_agree and (open_case is not None or batch.control_open_minor == 0):
         if open_case is not None:
             _settle_control(batch, open_case, chronicle)
-            explain_case(open_case, Resolution.TOTALS_AGREE, chronicle)
-        move_batch(batch, BatchTrigger.TOTALS_AGREE, chronicle)
+            explain_case(open_case, resolution=Resolution.TOTALS_AGREE, chronicle=chronicle)
+        move_batch(batch, trigger=BatchTrigger.TOTALS_AGREE, chronicle=chronicle)
     else:
         case = case_of_batch(
             batch,
@@ -135,7 +135,7 @@ def check_control(*, workspace_id: UUID, batch_id: UUID, actor: Actor = RUNTIME)
         )
         case.expected_minor, case.actual_minor = batch.net_minor, batch.declared_net_minor
         case.save(update_fields=["expected_minor", "actual_minor"])
-        move_batch(batch, BatchTrigger.TOTALS_DIFFER, chronicle)
+        move_batch(batch, trigger=BatchTrigger.TOTALS_DIFFER, chronicle=chronicle)
         chronicle.announce(
             "settlement.batch.control_failed",
             "settlement_batch",
@@ -179,7 +179,7 @@ def accept_batch(
         raise NoteRequired(field="note")
     batch = lock_batch(workspace_id=workspace_id, batch_id=batch_id)
     chronicle = Chronicle(terms=terms_of(workspace_id), actor=actor, context=context or RequestContext())
-    move_batch(batch, BatchTrigger.ACCEPTED, chronicle)
+    move_batch(batch, trigger=BatchTrigger.ACCEPTED, chronicle=chronicle)
     case = case_of_batch(
         batch,
         drift_class=DriftClass.CONTROL_TOTAL,
@@ -321,7 +321,7 @@ def _case_for(
     if verdict is not Verdict.CURRENCY_DIFFERS:
         case = case_of_line(
             line,
-            chunk.batch,
+            batch=chunk.batch,
             drift_class=DriftClass(verdict.value),
             item=candidate,
             suspense_minor=amount,
@@ -350,7 +350,7 @@ def _write(chunk: _Chunk) -> None:
         match.journal_id = journal.id
         if match.case is not None:
             match.case.journal_id = journal.id
-    store_cases(chunk.cases, chunk.chronicle)
+    store_cases(chunk.cases, chronicle=chunk.chronicle)
     for case in chunk.batch_cases.values():
         case.save()
     LineMatch.objects.bulk_create(chunk.matches)
@@ -360,4 +360,5 @@ def _write(chunk: _Chunk) -> None:
 def _end_matching(batch: SettlementBatch, chronicle: Chronicle) -> None:
     """No line is left: the batch is matched, or partially matched while one of its cases is open."""
     drifted = DriftCase.objects.filter(batch=batch).exclude(state=CaseState.CLOSED).exists()
-    move_batch(batch, BatchTrigger.LINES_DRIFTED if drifted else BatchTrigger.LINES_MATCHED, chronicle)
+    trigger = BatchTrigger.LINES_DRIFTED if drifted else BatchTrigger.LINES_MATCHED
+    move_batch(batch, trigger=trigger, chronicle=chronicle)

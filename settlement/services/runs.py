@@ -54,7 +54,8 @@ def request_run(
     run_id = new_id()
     claim = claim_key(workspace_id=workspace_id, key=key, resource_id=run_id, clock=terms.clock)
     if not claim.fresh:
-        return claim.answer or answer(ReconciliationRun.objects.get(id=claim.resource_id))
+        first = ReconciliationRun.objects.get(workspace_id=workspace_id, id=claim.resource_id or run_id)
+        return claim.answer or answer(first)
     chronicle = Chronicle(terms=terms, actor=actor, context=context)
     run = _open_run(RunScope.REQUEST, str(run_id), chronicle, run_id=run_id)
     chronicle.write()
@@ -172,7 +173,11 @@ def _raise_missing_pass(*, workspace_id: UUID) -> int:
     # Two runs at once would both see the same captures: the second waits here, and then sees the first one's cases.
     selectors.serialize_missing(workspace_id)
     items = selectors.missing_items(workspace_id, before=before)
-    store_cases([case_of_missing(item, account, workspace_id, chronicle) for item, account in items], chronicle)
+    cases = [
+        case_of_missing(item, provider_account_id=account, workspace_id=workspace_id, chronicle=chronicle)
+        for item, account in items
+    ]
+    store_cases(cases, chronicle=chronicle)
     chronicle.write()
     return len(items)
 

@@ -28,7 +28,12 @@ def server(committed_database: CommittedDatabase) -> Iterator[WebServer]:
 
 
 def head(shop: Shop, *lines: str) -> bytes:
-    fixed = ["POST /api/v1/payments HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Idempotency-Key: k"]
+    fixed = [
+        "POST /api/v1/payments HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        "Idempotency-Key: k",
+    ]
     return "\r\n".join([*fixed, f"Authorization: Bearer {shop.tenant.secret_key}", *lines, "", ""]).encode()
 
 
@@ -64,7 +69,8 @@ class TestABodyOfTwoMegabytes:
         before = everything_stored()
 
         both = server.exchange(
-            head(shop, f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked", "Connection: close") + chunks(BODY, 9)
+            head(shop, f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked", "Connection: close")
+            + chunks(BODY, 9)
         )
         neither = server.exchange(head(shop, "Connection: close"))
         no_number = server.exchange(head(shop, "Content-Length: ten", "Connection: close") + BODY)

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-
 from tests.api.refusals import require_typed
 from tests.factories.shop import Shop
 from tests.factories.tenancy import make_tenant

@@ -13,7 +13,7 @@ import pytest
 from tests.api.refusals import require_typed
 from tests.factories.shop import Shop
 from tests.factories.tenancy import OPERATOR
-from tests.rows import everything_stored
+from tests.rows import everything_stored, row_counts
 from zentra.core.clock import SYSTEM_CLOCK
 from zentra.tenancy import services
 from zentra.tenancy.keys import generate_key
@@ -143,7 +143,12 @@ INVALID = "invalid_format"
 #: The body of POST /payments, and the refusal: status, code, field.
 BODIES: dict[str, tuple[bytes, int, str, str | None]] = {
     "an amount with a fraction": (body(amount_minor=12.5), 422, "amount_invalid", "amount_minor"),
-    "a float that is whole": (raw('{"amount_minor": 1000.0, "currency": "EUR"}'), 422, "amount_invalid", "amount_minor"),
+    "a float that is whole": (
+        raw('{"amount_minor": 1000.0, "currency": "EUR"}'),
+        422,
+        "amount_invalid",
+        "amount_minor",
+    ),
     "an exponent": (raw('{"amount_minor": 1e3, "currency": "EUR"}'), 422, "amount_invalid", "amount_minor"),
     "a negative amount": (body(amount_minor=-1), 422, "amount_invalid", "amount_minor"),
     "zero": (body(amount_minor=0), 422, "amount_invalid", "amount_minor"),
@@ -185,12 +190,6 @@ BODIES: dict[str, tuple[bytes, int, str, str | None]] = {
         None,
     ),
     "a merchant id that is none": (body(merchant_id="mer_1"), 422, INVALID, "merchant_id"),
-    "a merchant that does not exist": (
-        body(merchant_id="mer_01h2xcejqtf2nbrexx3vqjhp41"),
-        422,
-        "merchant_unknown",
-        "merchant_id",
-    ),
     "metadata as a list": (body(metadata=["a"]), 422, INVALID, "metadata"),
     "metadata inside metadata": (body(metadata={"a": {"b": "c"}}), 422, INVALID, "metadata.a"),
     "a number in metadata": (body(metadata={"a": 1}), 422, INVALID, "metadata.a"),
@@ -251,6 +250,16 @@ class TestABody:
 
         assert shop.call("POST", "payments", body(), key="k").status == 201
 
+    def test_refused_by_a_rule_is_kept_under_its_key_and_writes_nothing_else(self, shop: Shop):
+        before = row_counts()
+
+        reply = shop.call("POST", "payments", body(merchant_id="mer_01h2xcejqtf2nbrexx3vqjhp41"), key="k")
+
+        require_typed(reply, 422, "merchant_unknown", "merchant_id")
+        assert row_counts() == {**before, "idempotency_idempotencykey": 1}
+        again = shop.call("POST", "payments", body(merchant_id="mer_01h2xcejqtf2nbrexx3vqjhp41"), key="k")
+        assert again.content == reply.content
+
     def test_of_the_greatest_amount_is_accepted(self, shop: Shop):
         reply = shop.pay(MAX)
 
@@ -266,7 +275,10 @@ class TestABody:
 
         assert {fault["field"] for fault in reply.error["details"]["errors"]} == {"amount_minor", "currency"}
 
-    @pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+    @pytest.mark.parametrize(
+        "media_type",
+        ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"],
+    )
     def test_of_another_media_type_is_415(self, shop: Shop, media_type: str):
         before = everything_stored()
 
@@ -276,7 +288,10 @@ class TestABody:
         assert everything_stored() == before
 
     def test_may_name_its_character_set(self, shop: Shop):
-        assert shop.call("POST", "payments", body(), key="k", **{"Content-Type": "application/json; charset=utf-8"}).status == 201
+        assert (
+            shop.call("POST", "payments", body(), key="k", **{"Content-Type": "application/json; charset=utf-8"}).status
+            == 201
+        )
 
 
 IN_BODY, IN_HEADER = "body", "header"
@@ -310,7 +325,9 @@ class TestAnIdempotencyKey:
         require_typed(reply, status, code, "idempotency_key")
         assert everything_stored() == before
 
-    @pytest.mark.parametrize(("in_body", "in_header"), [("k", "k"), ("k", None), (None, "k"), ("k", '"k"'), (None, "k" * 255)])
+    @pytest.mark.parametrize(
+        ("in_body", "in_header"), [("k", "k"), ("k", None), (None, "k"), ("k", '"k"'), (None, "k" * 255)]
+    )
     def test_is_taken_from_body_or_header_or_both(self, shop: Shop, in_body: str | None, in_header: str | None):
         sent = {**GOOD, **({"idempotency_key": in_body} if in_body else {})}
 
@@ -338,13 +355,18 @@ class TestEveryRouteThatMovesMoney:
         require_typed(shop.call("POST", path, b"{", key="k"), 400, "malformed_json")
         require_typed(shop.call("POST", path, b"[1]", key="k"), 400, "malformed_json")
         require_typed(shop.call("POST", path, b"x" * 300_000, key="k"), 413, "payload_too_large")
-        require_typed(shop.call("POST", path, b"a=1", key="k", **{"Content-Type": "text/plain"}), 415, "unsupported_media_type")
+        require_typed(
+            shop.call("POST", path, b"a=1", key="k", **{"Content-Type": "text/plain"}), 415, "unsupported_media_type"
+        )
         require_typed(shop.call("PUT", path, good, key="k"), 405, "method_not_allowed")
         if "amount_minor" in good or "payment" in route:
             for amount in (0, -1, 1.5, "1", True, MAX + 1):
                 if "void" not in route:
                     require_typed(
-                        shop.call("POST", path, {**good, "amount_minor": amount}, key="k"), 422, "amount_invalid", "amount_minor"
+                        shop.call("POST", path, {**good, "amount_minor": amount}, key="k"),
+                        422,
+                        "amount_invalid",
+                        "amount_minor",
                     )
         assert everything_stored() == before
 
@@ -354,7 +376,10 @@ class TestARouteThatDoesNotExist:
     def test_is_404_in_the_envelope(self, shop: Shop, path: str):
         require_typed(shop.get(path), 404, "not_found")
 
-    @pytest.mark.parametrize("text", ["x", "pay_", "pay_!", "pay_" + "8" * 26, "pay_" + "z" * 26, "mer_01h2xcejqtf2nbrexx3vqjhp41", "%00", "é" * 26])
+    @pytest.mark.parametrize(
+        "text",
+        ["x", "pay_", "pay_!", "pay_" + "8" * 26, "pay_" + "z" * 26, "mer_01h2xcejqtf2nbrexx3vqjhp41", "%00", "é" * 26],
+    )
     def test_and_an_id_that_can_be_none_is_the_same_404(self, shop: Shop, text: str):
         reply = shop.get(f"payments/{text}")
 
@@ -390,7 +415,9 @@ class TestTextThatTheDatabaseCannotHold:
 
     def test_in_a_header_is_refused(self, shop: Shop):
         for text in ("\x7f", "é", "k\tk"):
-            require_typed(shop.call("POST", "payments", GOOD, key=text), 400, "idempotency_key_invalid", "idempotency_key")
+            require_typed(
+                shop.call("POST", "payments", GOOD, key=text), 400, "idempotency_key_invalid", "idempotency_key"
+            )
 
 
 class TestAnAnswer:
@@ -417,7 +444,9 @@ class TestAPage:
             require_typed(shop.get(f"{path}?page={page}"), 422, "invalid_format", "page")
 
     def test_says_where_it_lies(self, shop: Shop):
-        made = [shop.pay(token="declined_stolen_card", key=uuid4().hex).error["details"]["payment"]["id"] for _ in range(3)]
+        made = [
+            shop.pay(token="declined_stolen_card", key=uuid4().hex).error["details"]["payment"]["id"] for _ in range(3)
+        ]
 
         first, second, third = (shop.get(f"payments?limit=2&page={page}") for page in (1, 2, 3))
 
@@ -428,7 +457,13 @@ class TestAPage:
         assert third.data == []
 
     def test_has_twenty_rows_unless_asked(self, shop: Shop):
-        assert shop.get("payments").json["pagination"] == {"page": 1, "limit": 20, "total": 0, "pages": 0, "has_more": False}
+        assert shop.get("payments").json["pagination"] == {
+            "page": 1,
+            "limit": 20,
+            "total": 0,
+            "pages": 0,
+            "has_more": False,
+        }
 
     def test_with_a_filter_that_cannot_be_read_is_refused(self, shop: Shop):
         for query, field in (("status=nonsense", "status"), ("start_date=yesterday", "start_date")):

@@ -63,14 +63,14 @@ class TestTheSchema:
             for status, answer in operation["responses"].items():
                 for form in answer.get("content", {}).values():
                     properties = _resolved(schema, form["schema"])["properties"]
-                    assert "success" in properties and "meta" in properties, (name, status)
+                    assert {"success", "meta"} <= set(properties), (name, status)
                     assert ("error" in properties) == (not status.startswith("2")), (name, status)
             if "callbacks" not in name:
                 assert {"401", "403", "429"} <= set(operation["responses"]), name
 
     def test_describes_a_body_for_every_operation_that_takes_one(self, schema: Any):
         for name, operation in operations(schema).items():
-            if name.startswith(("POST", "PATCH")) and not name.endswith("/test"):
+            if name.startswith(("POST", "PATCH")) and not name.endswith(("/test", "/replay")):
                 assert operation.get("requestBody"), name
 
     def test_has_no_reference_into_nothing(self, schema: Any):
@@ -85,7 +85,9 @@ class TestTheSchema:
         assert open_to_all == ["POST callbacks/{provider_account}"]
 
     def test_says_that_an_amount_is_a_bounded_integer(self, schema: Any):
-        amount = _resolved(schema, schema["components"]["schemas"]["CreatePaymentFormRequest"])["properties"]["amount_minor"]
+        amount = _resolved(schema, schema["components"]["schemas"]["CreatePaymentFormRequest"])["properties"][
+            "amount_minor"
+        ]
 
         assert {key: amount.get(key) for key in ("type", "minimum", "maximum")} == {
             "type": "integer",
@@ -101,9 +103,8 @@ def _resolved(schema: Any, part: Any) -> Any:
 
 
 class TestTheDocumentation:
-    @pytest.mark.parametrize("page", ["/api/docs/", "/api/redoc/"])
-    def test_is_served_with_everything_that_it_needs(self, client: Client, page: str):
-        answer = client.get(page)
+    def test_is_served_with_everything_that_it_needs(self, client: Client):
+        answer = client.get("/api/docs/")
         text = answer.content.decode()
         needed = re.findall(r"""(?:src|href)=["']([^"']+)["']""", text)
 

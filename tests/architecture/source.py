@@ -59,9 +59,10 @@ class Module:
             if isinstance(node, ast.JoinedStr):
                 fixed = [part.value for part in node.values if isinstance(part, ast.Constant)]
                 yield node.lineno, " ".join(str(part) for part in fixed)
+            elif id(node) in documentation or id(node) in inside:
+                continue
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if id(node) not in documentation and id(node) not in inside:
-                    yield node.lineno, node.value
+                yield node.lineno, node.value
 
 
 def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:

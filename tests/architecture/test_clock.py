@@ -28,7 +28,7 @@ SQL_NOW = re.compile(
 #: Who may ask the machine, and why.
 ALLOWED = {
     "zentra.core.clock": "is the clock",
-    "zentra.api.throttling": "rates are about the machine's seconds, not about business time; a test clock must not move them",
+    "zentra.api.throttling": "rates are counted in the machine's seconds; a test clock must not move them",
     "zentra.core.models": "when a scheduled run was claimed, for the operator's eyes; no rule reads it",
     "zentra.tenancy.models": "when a row of set-up was made, for the operator's eyes; no rule reads it",
     "zentra.core.http": "certificates and deadlines live in the machine's time",
@@ -42,6 +42,7 @@ CHOSEN = {
     "zentra.core.clock": "is the clock",
     "zentra.tenancy": "decides which clock a workspace has",
     "zentra.api": "the time of an answer and the age of a key are the machine's",
+    "zentra.dashboard": "an edge: the operators' front page of this moment",
     "payments.services.callbacks": "the age of a provider's signature is the machine's",
     "webhooks.services": "delivery timers are infrastructure: a test clock must not move them (docs/decisions/0022)",
 }

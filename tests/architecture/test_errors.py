@@ -11,7 +11,13 @@ from zentra.core.errors import ZentraError, catalogue
 
 def every_error() -> list[type[ZentraError]]:
     for module in product():
-        if module.owner not in ("zentra.settings", "zentra.simulator", "zentra.embedded", "zentra.demo", "zentra.gunicorn"):
+        if module.owner not in (
+            "zentra.settings",
+            "zentra.simulator",
+            "zentra.embedded",
+            "zentra.demo",
+            "zentra.gunicorn",
+        ):
             importlib.import_module(module.name)
     found, todo = [], [ZentraError]
     while todo:

@@ -34,7 +34,12 @@ def points_down(model: type[Model], target: type[Model]) -> bool:
 
 def foreign_keys() -> list[tuple[type[Model], Field]]:
     owned = [model for model in apps.get_models(include_auto_created=True) if model._meta.app_label in HEIGHT]
-    return [(model, field) for model in owned for field in model._meta.get_fields() if field.many_to_one or field.one_to_one and field.concrete]
+    return [
+        (model, field)
+        for model in owned
+        for field in model._meta.get_fields()
+        if field.many_to_one or (field.one_to_one and field.concrete)
+    ]
 
 
 class TestForeignKeys:
@@ -81,7 +86,8 @@ class TestEveryRow:
         without = {
             model._meta.label
             for model in models
-            if not model.__name__.startswith("Historical") and "workspace" not in {field.name for field in model._meta.fields}
+            if not model.__name__.startswith("Historical")
+            and "workspace" not in {field.name for field in model._meta.fields}
         }
 
         assert without - set(self.WITHOUT) == set()

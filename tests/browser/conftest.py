@@ -19,6 +19,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 from tests.servers import WebServer
 
 WIDTH, HEIGHT = 1440, 900
+#: A screenshot of a long page ends here.
+MAX_HEIGHT = 1500
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Window:
             self.faults.append(f"{message.type}: {message.text}")
 
     def open(self, path: str) -> None:
-        self.page.goto(self.server.url + path, wait_until="networkidle")
+        self.page.goto(self.server.url + path, wait_until="load")
 
     def log_in(self, name: str, password: str) -> None:
         self.open("/admin/")
@@ -62,9 +64,14 @@ class Window:
         return self.page.inner_text("body")
 
     def shoot(self, name: str, *, whole: bool = False) -> None:
-        self.page.wait_for_load_state("networkidle")
+        """A screenshot of what the window shows; with ``whole`` the window is made as high as its page, to a bound."""
+        self.page.wait_for_load_state("load")
         self.page.evaluate("document.fonts.ready")
-        self.page.screenshot(path=self.screenshots / f"{name}.png", full_page=whole)
+        if whole:
+            height = int(self.page.evaluate("document.documentElement.scrollHeight"))
+            self.page.set_viewport_size({"width": WIDTH, "height": min(max(height, HEIGHT), MAX_HEIGHT)})
+        self.page.screenshot(path=self.screenshots / f"{name}.png")
+        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
     def strangers(self) -> list[str]:
         """Addresses that were asked for and are not ours."""

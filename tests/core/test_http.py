@@ -493,6 +493,10 @@ class TestHostileTargets:
             send("http://hooks.example/", allow_private=())
 
     @pytest.mark.parametrize("address", REFUSED_ADDRESSES)
+    def test_our_own_list_refuses_it_whatever_the_python_version_thinks_of_it(self, address: str) -> None:
+        assert http.in_networks(http.unwrapped_address(address), http._REFUSED_NETWORKS)
+
+    @pytest.mark.parametrize("address", REFUSED_ADDRESSES)
     def test_one_bad_address_among_good_ones_is_enough_wherever_it_stands(
         self, address: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -29,7 +29,7 @@ class TestTheAdmin:
 
         assert journal.public_id in page
         assert "Bank cash" in page
-        assert "1250.00 EUR" in page
+        assert "1,250.00 EUR" in page
 
     def test_lists_and_searches_journals(self, operator, journal):
         for query in ("", "in", str(journal.id), "not an id"):
@@ -41,7 +41,7 @@ class TestTheAdmin:
         page = operator.get("/admin/ledger/account/").content.decode()
 
         assert "Merchant payable, available" in page
-        assert "-1250.00 EUR" in page
+        assert "−1,250.00 EUR" in page
 
     def test_shows_an_account(self, operator, journal):
         account = Account.objects.get(code="2020")

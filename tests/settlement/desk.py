@@ -106,7 +106,9 @@ class Desk:
     def assert_books_hold(self) -> None:
         """Every proof of the ledger, the suspense proof among them, and the checks of commit."""
         settle_constraints()
-        broken = {proof.name: proof.violations for proof in verify_books(workspace_id=self.workspace_id) if not proof.holds}
+        broken = {
+            proof.name: proof.violations for proof in verify_books(workspace_id=self.workspace_id) if not proof.holds
+        }
         assert broken == {}
 
 

@@ -24,9 +24,7 @@ def case(desk: Desk) -> DriftCase:
 
 
 def take(desk: Desk, case: DriftCase, username: str = "ada") -> DriftCase:
-    return drift.assign_case(
-        workspace_id=desk.workspace_id, case_id=case.id, owner=make_user(username), actor=OPERATOR
-    )
+    return drift.assign_case(workspace_id=desk.workspace_id, case_id=case.id, owner=make_user(username), actor=OPERATOR)
 
 
 def close(desk: Desk, case: DriftCase, resolution: Resolution = Resolution.WRITTEN_OFF, note: str = "checked"):

@@ -44,6 +44,12 @@ class TestNightlyRun:
         assert ReconciliationRun.objects.filter(workspace_id=desk.workspace_id).count() == 1
         assert not DriftCase.objects.exists()
 
+    def test_is_begun_once_a_day(self, desk: Desk):
+        first = runs.begin_night(workspace_id=desk.workspace_id)
+
+        assert first is not None
+        assert runs.begin_night(workspace_id=desk.workspace_id) is None
+
     def test_happens_again_the_next_day(self, desk: Desk):
         night(desk)
         set_test_clock(workspace=desk.tenant.workspace, offset=timedelta(days=1))

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection
 from standardwebhooks import Webhook
 
+from tests.conftest import CommittedDatabase
 from tests.core.raw_server import says, serving
 from tests.factories.tenancy import OPERATOR, Tenant, make_tenant
 from tests.factories.webhooks import change_endpoint, key_of, make_endpoint, publish_one
@@ -337,6 +338,21 @@ class TestClaims:
         results = in_threads(lambda _index: claims.claim_due(clock=SYSTEM_CLOCK, limit=3), list(range(6)))
 
         assert sum(len(found) for found in results) == claims.ENDPOINT_CONCURRENCY
+
+    def test_a_delivery_that_somebody_has_locked_is_passed_over_and_not_waited_for(
+        self, committed: CommittedDatabase, committed_tenant: Tenant
+    ) -> None:
+        for _ in range(2):
+            make_endpoint(committed_tenant)
+        publish_one(committed_tenant)
+        locked, free = Delivery.objects.order_by("id").values_list("id", flat=True)
+
+        with committed.connect() as raw, raw.transaction(), connection.cursor() as cursor:
+            raw.execute("SELECT 1 FROM webhooks_delivery WHERE id = %s FOR UPDATE", [locked])
+            cursor.execute("SET lock_timeout = '2s'")
+            found = claims.claim_due(clock=SYSTEM_CLOCK, limit=10)
+
+        assert [claim.delivery_id for claim in found] == [free]
 
     def test_endpoints_take_turns(self, committed_tenant: Tenant) -> None:
         for _ in range(4):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from webhooks.services.endpoints import DEFAULT_OVERLAP_SECONDS, MAX_EVENT_TYPES, MAX_OVERLAP_SECONDS
@@ -14,6 +16,7 @@ from zentra.core.clock import iso_utc
 from zentra.core.ids import public_id
 
 
+@extend_schema_field(OpenApiTypes.DATETIME)
 class TimeField(serializers.Field):
     """A time as the contract shows times."""
 

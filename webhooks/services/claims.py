@@ -29,8 +29,8 @@ from zentra.core.ids import new_id
 LEASE_SECONDS = 60
 MAX_CLAIMS = 200
 
-#: Claims follow one another (some milliseconds each): side by side they would all pick the same rows, and together
-#: overrun an endpoint's concurrency. A claimer that hangs is ended by idle_in_transaction_session_timeout.
+#: Claims follow one another (some milliseconds each): side by side they would pick the same rows, and all but one
+#: would come away with less than is due. A claimer that hangs is ended by idle_in_transaction_session_timeout.
 _ONE_CLAIMER = int.from_bytes(b"whclaims", "big")
 
 # A candidate is looked at again under its row lock: a replay, a deletion or a late result may have been quicker.

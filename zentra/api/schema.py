@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -39,6 +40,7 @@ class ErrorBody(serializers.Serializer):
     meta = MetaBody()
 
 
+@cache
 def enveloped(body: type[serializers.Serializer], *, many: bool = False) -> Any:
     """The success envelope around a body, named after it in the schema."""
     name = body.__name__.removesuffix("Body")

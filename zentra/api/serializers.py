@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from zentra.core.errors import ZentraError
@@ -27,6 +28,12 @@ class StrictSerializer(serializers.Serializer):
         return super().to_internal_value(data)
 
 
+#: For the schema: the form of an amount, and of a currency.
+AMOUNT_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT_MINOR}
+CURRENCY_SCHEMA = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "An upper-case ISO 4217 code."}
+
+
+@extend_schema_field(AMOUNT_SCHEMA)
 class AmountField(serializers.Field):
     """An amount in minor units: a JSON integer from 1 to 2^53−1; no float, no text, no boolean."""
 
@@ -37,6 +44,7 @@ class AmountField(serializers.Field):
         return value
 
 
+@extend_schema_field(CURRENCY_SCHEMA)
 class CurrencyField(serializers.Field):
     """An upper-case ISO 4217 code."""
 
@@ -75,7 +83,3 @@ def _checked(check: Any) -> Any:
         return check()
     except ZentraError as error:
         raise serializers.ValidationError(error.message, code=error.code) from None
-
-
-#: For the schema: the form of an amount.
-AMOUNT_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT_MINOR}

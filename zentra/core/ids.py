@@ -15,7 +15,8 @@ from zentra.core.errors import NotFound
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
-_LENGTH: Final = 26
+#: Characters of a TypeID behind its prefix.
+ID_LENGTH: Final = 26
 
 #: Every prefix of the public contract and what it names.
 PREFIXES: Final = {
@@ -63,10 +64,16 @@ def public_id(prefix: str, value: UUID) -> str:
     PREFIXES[prefix]
     number = value.int
     characters = []
-    for _ in range(_LENGTH):
+    for _ in range(ID_LENGTH):
         characters.append(_ALPHABET[number & 31])
         number >>= 5
     return f"{prefix}_{''.join(reversed(characters))}"
+
+
+def abbreviated(text: str) -> str:
+    """A public id for a narrow table: 'pay_…6kz3q8d1'. Never for machines."""
+    prefix, mark, tail = text.rpartition("_")
+    return f"{prefix}{mark}…{tail[-8:]}" if len(tail) > 12 else text
 
 
 def parse_public_id(prefix: str, text: str) -> UUID:
@@ -75,7 +82,7 @@ def parse_public_id(prefix: str, text: str) -> UUID:
     :raises InvalidId: another prefix, a wrong length, a character outside the alphabet, or more than 128 bits
     """
     head, _, tail = text.rpartition("_")
-    if head != prefix or len(tail) != _LENGTH or tail[0] > "7":
+    if head != prefix or len(tail) != ID_LENGTH or tail[0] > "7":
         raise InvalidId(f"not a {PREFIXES[prefix]} id")
     number = 0
     for character in tail:

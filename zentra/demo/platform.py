@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.db import connections
 
+from payments.selectors import unfinished_count
 from zentra.demo.clients import AcquirerClient, AdminBrowser, ApiClient
-from zentra.demo.processes import ProcessTree, free_port
-from zentra.demo.provision import AcquirerAddress, Provisioned, provision
+from zentra.demo.processes import ProcessFailed, ProcessTree, free_port
+from zentra.demo.provision import AcquirerAddress, Provisioned, provision, readdress
 from zentra.demo.receiver import Receiver
 
 Say = Callable[[str], None]
 
 WEB_PORT: Final = 8000
+LEFTOVER_SECONDS: Final = 90
+SIMULATOR_TRIES: Final = 10
 ACQUIRER_PORTS: Final = {"alpha": 8091, "beta": 8092}
 
 
@@ -53,9 +57,30 @@ class Platform:
         beat = ["beat", "--loglevel", "WARNING", "--schedule", schedule, "--pidfile", ""]
         self.tree.start("scheduler", [python, "-m", "celery", "-A", "zentra.celery", *beat])
         self.tree.start("relay", [python, "manage.py", "relay"])
+        readdress(addresses)
         self.provisioned = provision(addresses)
         connections.close_all()
         self.tree.wait_for_port("web", self.web_port)
+        self._finish_leftovers(say)
+
+    def _finish_leftovers(self, say: Say) -> None:
+        """Let the workers finish what a killed run left open, and empty the acquirers' unsettled lines of it.
+
+        An outcome that nobody recorded is asked about once the longest call must have ended, so this takes a minute.
+        """
+        left = unfinished_count()
+        if left:
+            say(f"An earlier run was interrupted with {left} operations open; finding out what became of them …")
+        deadline = time.monotonic() + LEFTOVER_SECONDS
+        while unfinished_count():
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{unfinished_count()} operations of an earlier run are still open")
+            time.sleep(0.5)
+        connections.close_all()
+        if left:
+            say("Recovered: every outcome of the earlier run is known now.")
+        for acquirer in self.acquirers.values():
+            acquirer.control("settlement")
 
     def _start_simulator(self, say: Say) -> list[AcquirerAddress]:
         ports = {name: free_port(port) for name, port in ACQUIRER_PORTS.items()}
@@ -65,13 +90,22 @@ class Platform:
         for name, port in ports.items():
             command += ["--acquirer", f"{name}={port}"]
         say("Starting the acquirer simulator …")
-        ready = self.tree.start_announcing("simulator", command)
+        ready = self._announced("simulator", command)
         addresses = [
             AcquirerAddress(name, ready["acquirers"][name]["url"], f"acq_secret_{name}", f"cbk_secret_{name}")
             for name in ports
         ]
         self.acquirers = {item.name: AcquirerClient(item.url, item.secret) for item in addresses}
         return addresses
+
+    def _announced(self, name: str, command: list[str]) -> dict[str, Any]:
+        """Start the simulator; one of a run that was just killed may hold the state for a moment longer."""
+        for _ in range(SIMULATOR_TRIES - 1):
+            try:
+                return self.tree.start_announcing(name, command)
+            except ProcessFailed:
+                time.sleep(1)
+        return self.tree.start_announcing(name, command)
 
     def api(self) -> ApiClient:
         return ApiClient(self.base_url, self.provisioned.api_key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from routing import services as routing
+from routing.selectors import accounts_of_organization
 from routing.types import AccountSettings
 from zentra.core.clock import SYSTEM_CLOCK
 from zentra.core.ids import public_id
@@ -15,6 +16,7 @@ from zentra.tenancy.types import Actor, Environment, KeyKind
 
 _ACTOR = Actor(kind="system", id="svc_demo")
 OPERATOR_NAME = "operator"
+ORGANIZATION = "Demo organization"
 #: The story polls a great deal; the sandbox's own rate would slow it down.
 REQUESTS_PER_MINUTE = 6000
 #: A short deadline, so that the lost answer of the second step does not hold the story up.
@@ -42,9 +44,29 @@ class Provisioned:
     password: str
 
 
+def readdress(acquirers: list[AcquirerAddress]) -> None:
+    """Point the accounts of earlier tellings to where the same acquirers listen now, so that they can be asked."""
+    for account in accounts_of_organization(ORGANIZATION):
+        address = next((item for item in acquirers if item.name == account.name), None)
+        if address is not None and account.base_url != address.url:
+            routing.update_provider_account(
+                workspace_id=account.workspace_id,
+                account_id=account.id,
+                settings=_settings(address, account.priority),
+                actor=_ACTOR,
+                clock=SYSTEM_CLOCK,
+            )
+
+
+def _settings(acquirer: AcquirerAddress, priority: int) -> AccountSettings:
+    return AccountSettings(
+        name=acquirer.name, base_url=acquirer.url, priority=priority, deadline_seconds=DEADLINE_SECONDS
+    )
+
+
 def provision(acquirers: list[AcquirerAddress]) -> Provisioned:
     """A fresh workspace for one telling of the story."""
-    organization = tenancy.create_organization(name="Demo organization")
+    organization = tenancy.create_organization(name=ORGANIZATION)
     workspace = tenancy.create_workspace(
         organization=organization, name="Demo shop", environment=Environment.SANDBOX, time_zone="UTC"
     )
@@ -55,12 +77,7 @@ def provision(acquirers: list[AcquirerAddress]) -> Provisioned:
         account = routing.create_provider_account(
             workspace_id=workspace.id,
             provider="simulator",
-            settings=AccountSettings(
-                name=acquirer.name,
-                base_url=acquirer.url,
-                priority=priority * 10,
-                deadline_seconds=DEADLINE_SECONDS,
-            ),
+            settings=_settings(acquirer, priority * 10),
             credential=acquirer.secret,
             callback_secret=acquirer.callback_secret,
             actor=_ACTOR,

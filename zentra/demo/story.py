@@ -32,7 +32,6 @@ class Story:
     def play(self) -> None:
         """:raises StoryFailed: a step did not come out as told"""
         self._register_endpoint()
-        self._sweep_leftovers()
         steps: list[tuple[str, Callable[[], None]]] = [
             ("A payment is created, authorized and captured", self.charge),
             ("Incident 1: the provider accepts, and the answer is lost", self.lost_answer),
@@ -116,9 +115,7 @@ class Story:
     def settlement(self) -> None:
         alpha, beta = self.platform.acquirers["alpha"], self.platform.acquirers["beta"]
         drifting = self._capture_reference(self.lost)
-        drifted = self._import(
-            "alpha", alpha, [{"type": "wrong_amount", "reference": drifting, "delta_minor": -500}]
-        )
+        drifted = self._import("alpha", alpha, [{"type": "wrong_amount", "reference": drifting, "delta_minor": -500}])
         self.expect_batch(drifted, "partially_matched")
         wrong_total = self._import("beta", beta, [{"type": "declared_total", "delta_minor": -1_000}])
         self.expect_batch(wrong_total, "control_failed")
@@ -158,11 +155,6 @@ class Story:
             raise StoryFailed(f"the first payment ends as {states}")
 
     # -- settlement ----------------------------------------------------------------------------------------------
-
-    def _sweep_leftovers(self) -> None:
-        """What an earlier, interrupted telling left unsettled at the acquirers must not stand in this one's files."""
-        for acquirer in self.platform.acquirers.values():
-            acquirer.control("settlement")
 
     def _capture_reference(self, payment: dict[str, Any]) -> str:
         attempts = self.api.get(f"payments/{payment['id']}/trace").data["attempts"]

@@ -10,9 +10,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from zentra.core.ids import public_id
+from zentra.core.ids import abbreviated, public_id
 from zentra.evidence.models import EvidenceRecord
-from zentra.tenancy.console import ReadOnlyAdmin
+from zentra.tenancy.console import ReadOnlyAdmin, shown_id
 
 
 @admin.register(EvidenceRecord)
@@ -44,16 +44,17 @@ class EvidenceRecordAdmin(ReadOnlyAdmin):
 
     @display(description="subject")
     def subject(self, record: EvidenceRecord) -> SafeString:
-        return format_html('<span class="z-id">{}</span>', record.content["subject"])
+        return shown_id(str(record.content["subject"]))
 
     @display(description="before → after")
     def transition(self, record: EvidenceRecord) -> str:
-        before, after = record.content["before"], record.content["after"]
-        return f"{before or 'nothing'} → {after or 'nothing'}".replace("_", " ") if before or after else "-"
+        before, after = (_state_words(record.content[name]) for name in ("before", "after"))
+        return f"{before or 'nothing'} → {after or 'nothing'}" if before or after else "-"
 
     @display(description="actor")
     def actor(self, record: EvidenceRecord) -> SafeString:
-        return format_html('<span class="z-id">{}</span>', record.content["actor"])
+        kind, _, name = str(record.content["actor"]).partition(":")
+        return format_html("{} {}", kind.replace("_", " "), shown_id(name))
 
     @display(description="SHA-256")
     def short_hash(self, record: EvidenceRecord) -> SafeString:
@@ -66,3 +67,9 @@ class EvidenceRecordAdmin(ReadOnlyAdmin):
     @display(description="content, as hashed")
     def text(self, record: EvidenceRecord) -> SafeString:
         return format_html('<pre class="z-pre">{}</pre>', json.dumps(record.content, indent=2, ensure_ascii=False))
+
+
+def _state_words(state: str) -> str:
+    """A state as words; where the state is an id (the chosen account of a route), the id, shortened."""
+    short = abbreviated(state)
+    return short if short != state else state.replace("_", " ")

@@ -98,7 +98,7 @@ def finish_claim(*, claim_id: int, answer: Answer, clock: Clock) -> Answer:
 def keep_refusal(*, workspace_id: UUID, key: RequestKey, answer: Answer, clock: Clock) -> Answer:
     """Keep the refusal of an operation that was undone, so that a repeat is given the same one.
 
-    If another request with the key succeeded in between, that one's row stands, and this answer is given once.
+    If another request with the key came to an answer in between, that one stands and is given here too.
     """
     now = clock.now()
     row = IdempotencyKey(
@@ -113,4 +113,5 @@ def keep_refusal(*, workspace_id: UUID, key: RequestKey, answer: Answer, clock: 
         completed_at=now,
     )
     IdempotencyKey.objects.bulk_create([row], ignore_conflicts=True)
-    return answer
+    kept = _existing(workspace_id, key).answer
+    return answer if kept is None or kept.request_id == key.request_id else kept

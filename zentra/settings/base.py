@@ -57,7 +57,8 @@ ATOMIC_REQUESTS = False
 
 INSTALLED_APPS = [
     "zentra.apps.ZentraConfig",
-    "unfold",
+    # Not the theme's own configuration: it would replace the site of zentra.admin_site.
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.simple_history",
     "django.contrib.auth",
@@ -109,10 +110,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
-# For people at the console; the API writes ISO 8601.
-DATETIME_FORMAT = "Y-m-d H:i:s"
-DATE_FORMAT = "Y-m-d"
-TIME_FORMAT = "H:i:s"
+FORMAT_MODULE_PATH = ["zentra.settings.formats"]
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static"
@@ -170,7 +168,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # No validator: it would send the schema's address to another host.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None, "docExpansion": "list"},
-    "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
@@ -204,7 +201,6 @@ CELERY = {
 }
 
 # Business bounds, in seconds, that an operator may tune.
-PROVIDER_CALL_DEADLINE_SECONDS = float(ENVIRON.get("PROVIDER_CALL_DEADLINE_SECONDS", "8"))
 PROVIDER_CALLS_IN_FLIGHT = int(ENVIRON.get("PROVIDER_CALLS_IN_FLIGHT", "6"))
 # Networks that outgoing calls may reach although they are private, as CIDR. Empty by default.
 OUTGOING_ALLOWED_NETWORKS = [item for item in ENVIRON.get("OUTGOING_ALLOWED_NETWORKS", "").split(",") if item]

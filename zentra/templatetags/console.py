@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from zentra.core.ids import InvalidId, parse_public_id
+from zentra.core.ids import ID_LENGTH, PREFIXES, InvalidId, abbreviated, parse_public_id
 from zentra.core.money import grouped_text
 from zentra.tenancy.tones import TONES
 
@@ -47,8 +47,10 @@ def major(minor: int | None, currency: str) -> str:
 
 @register.filter
 def words(state: Any) -> str:
-    """A state or code as words: 'requires_action' → 'requires action'."""
-    return str(state if state not in (None, "") else "-").replace("_", " ")
+    """A state or code as words: 'requires_action' → 'requires action'. Public ids stay what they are, abbreviated."""
+    text = str(state if state not in (None, "") else "-")
+    prefix, _, tail = text.rpartition("_")
+    return abbreviated(text) if prefix in PREFIXES and len(tail) == ID_LENGTH else text.replace("_", " ")
 
 
 @register.simple_tag
@@ -76,9 +78,18 @@ def clock_time(value: Any) -> str:
 
 @register.filter
 def short_id(text: Any) -> str:
-    """The tail of a long id, for tables: '…6kz3q8d1'."""
+    """A long id, shortened for tables: ours keep their prefix ('pay_…6kz3q8d1'), others lose their head."""
     text = str(text or "-")
+    if text.partition("_")[0] in PREFIXES:
+        return abbreviated(text)
     return text if len(text) <= 14 else f"…{text[-8:]}"
+
+
+@register.filter
+def actor(text: str) -> SafeString:
+    """Who acted: the kind in words, the name shortened if it is an id."""
+    kind, _, name = str(text).partition(":")
+    return format_html('{} <span class="z-id" title="{}">{}</span>', words(kind), name, abbreviated(name))
 
 
 @register.simple_tag
@@ -86,7 +97,7 @@ def id_link(text: Any, short: bool = False) -> SafeString | str:
     """A public id, linked to its page where it has one; the whole id is always in the title."""
     if not text:
         return "-"
-    shown = f"{str(text).partition('_')[0]}_{short_id(text)}" if short and len(str(text)) > 14 else text
+    shown = abbreviated(str(text)) if short else text
     address = page_of(str(text))
     if address is None:
         return format_html('<span class="z-id" title="{}">{}</span>', text, shown)

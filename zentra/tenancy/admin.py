@@ -130,7 +130,7 @@ class WorkspaceAdmin(HistoryAdmin):
     form = WorkspaceForm
     workspace_path = "id"
     id_search = {"wsp": "id"}
-    list_display = ("name", "environment_label", "organization", "time_zone", "requests_per_minute", "public_id")
+    list_display = ("name", "environment_label", "organization", "time_zone", "requests_per_minute", "short_id")
     list_filter = ("environment",)
     list_select_related = ("organization",)
     search_fields = ("name", "organization__name")
@@ -196,7 +196,7 @@ class MerchantForm(forms.ModelForm):
 class MerchantAdmin(HistoryAdmin):
     form = MerchantForm
     id_search = {"mer": "id"}
-    list_display = ("name", "status_label", "is_default", "payout_destination", "workspace", "public_id")
+    list_display = ("name", "status_label", "is_default", "payout_destination", "workspace", "short_id")
     list_filter = ("status", "workspace")
     list_select_related = ("workspace",)
     search_fields = ("name",)
@@ -315,6 +315,11 @@ class ApiKeyAdmin(ScopedAdmin):
         obj.__dict__.update(new.key.__dict__)
         # For response_add alone: lives as long as this request.
         obj.text_shown_once = new.text.text
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        # The page that follows shows the key; there is no other way to leave the form.
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         return self._show(request, obj, obj.text_shown_once, f"API key “{obj.name}” was created")

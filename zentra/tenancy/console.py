@@ -16,12 +16,16 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from zentra.core.ids import PREFIXES, InvalidId, parse_public_id
+from zentra.core.ids import PREFIXES, InvalidId, abbreviated, parse_public_id
+from zentra.core.money import grouped_text
 from zentra.tenancy.models import MemberRole, Workspace
-from zentra.tenancy.selectors import roles_of_member
+from zentra.tenancy.selectors import more_than_one_workspace, roles_of_member
 from zentra.tenancy.types import Actor
 
 ANY_ROLE: Final = frozenset(MemberRole)
@@ -47,6 +51,12 @@ def reach_of(request: HttpRequest, roles: Collection[MemberRole] = ANY_ROLE) -> 
         held = roles_of_member(request.user.pk) if request.user.is_active else {}
         request._roles_held = held  # type: ignore[attr-defined]
     return [workspace_id for workspace_id, role in held.items() if role in roles]
+
+
+def _sees_several(request: HttpRequest) -> bool:
+    """Whether the person sees more than one workspace."""
+    reach = reach_of(request)
+    return len(reach) > 1 if reach is not None else more_than_one_workspace()
 
 
 def within_reach(rows: QuerySet[_Row], reach: list[UUID] | None, path: str) -> QuerySet[_Row]:
@@ -120,6 +130,11 @@ class WorkspaceScope:
         """For actions on rows that are otherwise read-only."""
         return self.may(request, self.write_roles, obj)
 
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """A workspace column that would say the same in every row is left out."""
+        columns = tuple(super().get_list_display(request))  # type: ignore[misc]
+        return columns if _sees_several(request) else tuple(name for name in columns if name != "workspace")
+
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [self._scoped(item) for item in super().get_list_filter(request)]  # type: ignore[misc]
 
@@ -155,8 +170,23 @@ class WorkspaceScope:
         return super().response_action(request, writable)  # type: ignore[misc]
 
 
+def shown_id(text: str) -> SafeString:
+    """A public id in a narrow column; the whole of it is in the title."""
+    return format_html('<span class="z-id" title="{}">{}</span>', text, abbreviated(text))
+
+
+def shown_amount(minor: int | None, currency: str) -> SafeString:
+    """An amount in a column; zero and nothing stand back."""
+    text = "-" if minor is None else grouped_text(minor, currency)
+    return format_html('<span class="z-amount{}">{}</span>', "" if minor else " z-faint", text)
+
+
 class ScopedAdmin(WorkspaceScope, ModelAdmin):
     """A page of rows that belong to workspaces."""
+
+    @display(description="id")
+    def short_id(self, row: Any) -> SafeString:
+        return shown_id(row.public_id)
 
 
 class ReadOnly:
@@ -180,6 +210,8 @@ class ReadOnlyAdmin(ReadOnly, ScopedAdmin):
 
 class ReadOnlyInline(ReadOnly, TabularInline):
     """Rows under a row that may be seen: whoever sees the page sees them."""
+
+    hide_title = True
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True

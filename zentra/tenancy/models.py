@@ -128,6 +128,7 @@ class ApiKey(models.Model):
     )
 
     class Meta:
+        verbose_name = "API key"
         indexes = (models.Index(fields=("workspace", "created_at")),)
 
     def __str__(self) -> str:

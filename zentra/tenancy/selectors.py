@@ -81,3 +81,8 @@ def workspace_ids() -> list[UUID]:
 def roles_of_member(user_id: UUID) -> dict[UUID, str]:
     """The workspaces that a person belongs to, with their role in each."""
     return dict(Member.objects.filter(user_id=user_id).values_list("workspace_id", "role"))
+
+
+def more_than_one_workspace() -> bool:
+    """Whether this deployment serves several workspaces."""
+    return Workspace.objects.order_by()[:2].count() > 1

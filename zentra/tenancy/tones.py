@@ -7,27 +7,32 @@ from __future__ import annotations
 
 from typing import Final
 
-#: The colour of a state word wherever the console shows one: a label variant of the theme.
-TONES: Final = {
-    **dict.fromkeys(
-        ("approved", "authorized", "captured", "succeeded", "delivered", "settled", "matched", "active", "enabled",
-         "closed", "evidenced", "completed"),
-        "success",
+_WORDS: Final = {
+    "success": (
+        "approved", "authorized", "captured", "succeeded", "delivered", "settled", "matched", "active", "enabled",
+        "closed", "evidenced", "completed", "read", "finished",
     ),
-    **dict.fromkeys(
-        ("declined", "failed", "rejected", "exhausted", "conflicted", "hard_decline", "provider_fault", "risk_block",
-         "revoked", "control_failed", "invalid_request", "config"),
-        "danger",
+    "danger": (
+        "declined", "failed", "rejected", "exhausted", "conflicted", "hard_decline", "provider_fault", "risk_block",
+        "revoked", "control_failed", "invalid_request", "config", "unreadable", "live",
     ),
-    **dict.fromkeys(
-        ("unknown", "outcome_unknown", "sent", "open", "suspended", "expiring", "soft_decline", "sent_no_answer",
-         "answered_unreadable", "disputed", "disabled", "drifted", "assigned"),
-        "warning",
+    "warning": (
+        "unknown", "outcome_unknown", "sent", "open", "suspended", "expiring", "soft_decline", "sent_no_answer",
+        "answered_unreadable", "disputed", "disabled", "drifted", "assigned", "partially_matched", "read_with_errors",
+        "amount_differs", "currency_differs", "duplicate", "unknown_reference", "missing_line", "control_total",
     ),
-    **dict.fromkeys(
-        ("processing", "pending", "requires_action", "action_required", "partially_captured", "partially_refunded",
-         "partially_settled", "refunded", "sandbox", "voiding"),
-        "info",
+    "info": (
+        "processing", "pending", "requires_action", "action_required", "partially_captured", "partially_refunded",
+        "partially_settled", "refunded", "sandbox", "voiding", "matching", "received", "running",
     ),
-    "live": "danger",
 }  # fmt: skip
+
+#: The colour of a state wherever the console shows one, under its name and under its words ('requires action').
+TONES: Final = {
+    spelling: tone for tone, names in _WORDS.items() for name in names for spelling in (name, name.replace("_", " "))
+}
+
+
+def state_words(state: str) -> str:
+    """A state as people read it: 'requires action'."""
+    return state.replace("_", " ")

@@ -164,6 +164,9 @@ class Migration(migrations.Migration):
                 ('rotated_from', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.apikey')),
                 ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenancy.workspace')),
             ],
+            options={
+                'verbose_name': 'API key',
+            },
         ),
         migrations.AddConstraint(
             model_name='workspace',
