@@ -1,4 +1,4 @@
-"""The journals of payments, each a pure function from a business fact to a posting (design §5 and §11.3–4).
+"""The journals of payments, each a pure function from a business fact to a posting (docs/decisions/0009).
 
 Memo legs carry the four lines of the product: customer_balance (9010) → reserved_balance (9020) at authorization,
 reserved_balance → settlement_account (9030) at capture. Debit is positive.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from routing.models import RoutingDecision
 
 
+#: How many attempts, captures and refunds of one payment a trace shows.
+MAX_TRACED: Final = 200
 #: How many rows a figure of the console is counted from at most.
 MAX_COUNTED: Final = 10_000
 
@@ -147,11 +149,13 @@ def states_since(workspace_ids: Collection[UUID] | None, since: datetime) -> Cou
 def trace_of(workspace_id: UUID, payment_id: UUID) -> dict[str, Any]:
     """The whole story of one payment: state, route, attempts, ledger, events and deliveries, settlement, evidence.
 
+    At most MAX_TRACED attempts, captures and refunds, the oldest ones.
+
     :raises PaymentNotFound:
     """
     payment = payment_by_id(workspace_id, payment_id)
-    captures = list(captures_of(payment))
-    refunds = list(payment.refunds.order_by("number"))
+    captures = list(captures_of(payment)[:MAX_TRACED])
+    refunds = list(payment.refunds.order_by("number")[:MAX_TRACED])
     attempts = payment.attempts.select_related("provider_account").order_by("sent_at", "id")
     objects = [payment.public_id, *(row.public_id for row in captures), *(row.public_id for row in refunds)]
     return {
@@ -162,7 +166,7 @@ def trace_of(workspace_id: UUID, payment_id: UUID) -> dict[str, Any]:
         ],
         "policy": payment.policy,
         "route": [decision_data(decision) for decision in decisions_of_payment(workspace_id, payment_id)],
-        "attempts": [attempt_data(attempt) for attempt in attempts[:200]],
+        "attempts": [attempt_data(attempt) for attempt in attempts[:MAX_TRACED]],
         "captures": [capture_data(capture, payment.public_id) for capture in captures],
         "refunds": [refund_data(refund, payment) for refund in refunds],
         "ledger": [ledger_line(entry) for entry in entries_of_payment(workspace_id, payment_id)],

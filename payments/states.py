@@ -120,6 +120,9 @@ UNRESOLVED_ATTEMPTS: Final = (AttemptState.SENT, AttemptState.UNKNOWN)
 #: States of an attempt that the resolver asks about: the unresolved ones, and those whose callback may be lost.
 ASKED_ATTEMPTS: Final = (*UNRESOLVED_ATTEMPTS, AttemptState.ACTION_REQUIRED)
 
+#: States of an attempt of which nothing is taken to have come.
+REFUSED_ATTEMPTS: Final = (AttemptState.DECLINED, AttemptState.FAILED)
+
 
 class OperationState(StrEnum):
     """Captures and refunds: recorded in the request, carried out by a worker."""

@@ -13,7 +13,7 @@ from routing.models import MAX_PLACE, ProviderAccount, RoutingDecision, RoutingR
 from routing.providers.registry import adapter_codes
 from routing.rules import rank, ruleset_fingerprint
 from routing.selectors import MAX_ACCOUNTS, MAX_RULES, account_by_id, routing_facts, secret_context
-from routing.types import AccountSettings, RoutePlan, RouteRequest, RuleSettings
+from routing.types import MAX_DEADLINE_SECONDS, AccountSettings, RoutePlan, RouteRequest, RuleSettings
 from zentra.core.clock import Clock
 from zentra.core.crypto import seal
 from zentra.core.db import require_transaction

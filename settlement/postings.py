@@ -1,7 +1,7 @@
 """The journals of settlement, each a pure function from values to legs or a posting.
 
-Debit is positive. 1110 is kept per batch and 2900 per case. Rules: reference ledger B6 with design §11.3 (memo 9030),
-§11.5 (control totals), §11.6 (a line releases at most its own part of what is pending) and §11.17.
+Debit is positive. 1110 is kept per batch and 2900 per case. The memo account 9030 is docs/decisions/0009, control
+totals are 0041, how a case ends is 0044; a line releases at most its own part of what is pending.
 In this version the merchant gets the gross; the provider's cost stays in 5010 until merchant pricing exists.
 """
 

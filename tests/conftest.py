@@ -121,8 +121,24 @@ def migrated_template() -> str:
         connection.execute("SELECT pg_advisory_lock(hashtext('zentra test template'))")
         exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template]).fetchone()
         if not exists:
+            _drop_stale(connection)
             _make_template(connection, template)
     return template
+
+
+def _drop_stale(connection: psycopg.Connection[Any]) -> None:
+    """Drop what killed runs left, and the templates of earlier migrations when no other run is under way."""
+    rows = connection.execute("SELECT datname FROM pg_database WHERE datname ~ '^zentra_(template|test|commit)_'")
+    names = [name for (name,) in rows.fetchall()]
+    runs = {name: _is_alive(int(name.rsplit("_", 1)[1])) for name in names if not name.startswith("zentra_template")}
+    others_run = any(runs.values())
+    for name in names:
+        if not runs.get(name, others_run):
+            _drop(connection, name)
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 @pytest.fixture(scope="session")
@@ -230,6 +246,17 @@ def run_in_threads(work: Callable[[Any], Any], arguments: list[Any]) -> list[Any
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     return results
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """In CI a skipped test is a failure unless it says why."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if reason.removeprefix("Skipped").strip(": ") in ("", "unconditional skip"):
+            report.outcome, report.longrepr = "failed", f"{item.nodeid} is skipped without a reason"
 
 
 @pytest.fixture(scope="session")

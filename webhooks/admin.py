@@ -78,7 +78,7 @@ class EndpointForm(forms.ModelForm):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(ScopedAdmin, ServicesOpenTransactions):
+class EndpointAdmin(ScopedAdmin, ServicesOpenTransactions):  # type: ignore[misc]
     id_search = {"whe": "id"}
     form = EndpointForm
     list_display = ("url", "description", "status_label", "disabled_reason", "short_id", "workspace", "created_at")

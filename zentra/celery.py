@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-import django
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
 from django.conf import settings
+
+from zentra.core.roles import require_fit_role
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zentra.settings.local")
 
@@ -21,6 +22,8 @@ def _keep_our_logging(**_unused: object) -> None:
     """Celery would replace the structured handlers; a connected receiver keeps them."""
 
 
-def setup() -> None:
-    """Load Django, and with it every app's tasks. For the worker and the scheduler, which start here."""
-    django.setup()
+@worker_init.connect
+def _refuse_unfit_role(**_unused: object) -> None:
+    """A live worker does not start as an owner or superuser."""
+    if settings.ZENTRA_ALLOW_LIVE:
+        require_fit_role()

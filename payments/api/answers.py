@@ -1,4 +1,4 @@
-"""The HTTP answer for a payment, by its state: the verdict is in the status code (design §4)."""
+"""The HTTP answer for a payment, by its state: the verdict is in the status code (docs/decisions/0002)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from payments.models import Capture, Payment, Refund
 from payments.selectors import outcome_unknown
 from payments.states import PaymentState
 from zentra.api import envelope
-from zentra.core.errors import PaymentRequired, Unprocessable, ZentraError
+from zentra.core.errors import Conflict, PaymentRequired, Unprocessable, ZentraError
 from zentra.idempotency.types import Answer, Answerer
 
 
@@ -27,6 +27,12 @@ class PaymentFailed(PaymentRequired):
     code = "payment_failed"
     summary = "No provider could take the payment; nothing was authorized anywhere."
     remedy = "Repeat later with a new idempotency key."
+
+
+class VoidRefused(Conflict):
+    code = "void_refused"
+    summary = "The provider did not void the authorization; the payment is authorized as before."
+    remedy = "Capture the payment, or repeat the void later with a new idempotency key."
 
 
 _REFUSALS: dict[str, type[ZentraError]] = {
@@ -52,9 +58,12 @@ def payment_answer(request_id: str) -> Answerer:
 
 
 def void_answer(request_id: str) -> Answerer:
-    """Renders the answer to a void: 202 until the provider confirmed, then 200."""
+    """Renders the answer to a void: 202 until the provider decided, then 200, or 409 when it refused."""
 
     def render(payment: Payment) -> Answer:
+        if payment.state == PaymentState.AUTHORIZED:
+            data = payment_data(payment)
+            return _error(VoidRefused(details={"payment": data}), request_id)
         status = 202 if payment.state == PaymentState.VOIDING else 200
         return _answer(status, payment_data(payment), request_id)
 
@@ -85,6 +94,9 @@ def _answer(status: int, data: dict[str, Any], request_id: str) -> Answer:
 
 
 def _refused(refusal: type[ZentraError], payment: Payment, data: dict[str, Any], request_id: str) -> Answer:
-    error = refusal(details={"payment": data, "reason": payment.decline_code})
+    return _error(refusal(details={"payment": data, "reason": payment.decline_code}), request_id)
+
+
+def _error(error: ZentraError, request_id: str) -> Answer:
     body = envelope.to_bytes(envelope.failure(error, request_id=request_id))
     return Answer(status=error.status, body=body, request_id=request_id)

@@ -7,9 +7,9 @@ from payments.api import views
 urlpatterns = [
     path("payments", views.Payments.as_view()),
     path("payments/charges", views.Charges.as_view()),
-    path("payments/charges/<str:reference>", views.ChargeDetail.as_view()),
+    path("payments/charges/<path:reference>", views.ChargeDetail.as_view()),
     path("payments/refunds", views.Refunds.as_view()),
-    path("payments/refunds/<str:reference>", views.RefundDetail.as_view()),
+    path("payments/refunds/<path:reference>", views.RefundDetail.as_view()),
     path("payments/<str:payment_id>", views.PaymentDetail.as_view()),
     path("payments/<str:payment_id>/captures", views.PaymentCaptures.as_view()),
     path("payments/<str:payment_id>/void", views.PaymentVoid.as_view()),

@@ -12,7 +12,7 @@ from django.db.models import Max
 from payments.models import Attempt, Capture, Payment, Refund
 from payments.services.chronicle import Chronicle
 from payments.services.transitions import advance_attempt
-from payments.states import AttemptState, AttemptTrigger
+from payments.states import REFUSED_ATTEMPTS, AttemptState, AttemptTrigger
 from routing.providers.base import not_sent, read_as_follow_up
 from routing.providers.calls import call_provider
 from routing.providers.registry import UnknownProvider
@@ -194,6 +194,29 @@ def answer_attempt(*, attempt: Attempt, result: ProviderResult, via: str, chroni
         },
     )
     return state
+
+
+def contradict(*, attempt: Attempt, result: ProviderResult, via: str, chronicle: Chronicle) -> bool:
+    """Put a decided attempt before a person when the provider says now that it did what was taken for refused.
+
+    The decision stands, for the merchant was told and may have charged anew; but money may have moved that the books
+    do not know. Returns whether the result contradicts the decision.
+    """
+    require_transaction()
+    if result.verdict is not Verdict.APPROVED or attempt.state not in REFUSED_ATTEMPTS:
+        return False
+    attempt.needs_operator = True
+    attempt.save(update_fields=["needs_operator"])
+    chronicle.record(
+        "attempt.contradicted",
+        attempt.public_id,
+        payment_id=attempt.payment_id,
+        before=attempt.state,
+        after=attempt.state,
+        data={"via": via, "provider_reference": result.provider_reference[:128]},
+    )
+    log.error("decided_attempt_contradicted", attempt_id=attempt.public_id, state=str(attempt.state), via=via)
+    return True
 
 
 def _schedule(attempt: Attempt, terms: WorkspaceTerms, *, first: bool, not_found: bool) -> None:

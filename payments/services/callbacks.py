@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 from django.db import transaction
@@ -14,9 +14,7 @@ from django.db.models import F
 from payments.models import Attempt, ProviderCallback
 from payments.services import execution
 from payments.services.attempts import request_of
-from payments.services.chronicle import Chronicle
-from payments.services.transitions import lock_payment
-from payments.states import UNRESOLVED_ATTEMPTS, AttemptState
+from payments.states import ASKED_ATTEMPTS, REFUSED_ATTEMPTS
 from routing.providers.base import CallbackFact, CallbackRefused, conflicts_of
 from routing.providers.registry import adapter_for
 from routing.selectors import account_by_callback_id, callback_secret_of
@@ -24,14 +22,11 @@ from routing.types import Operation, ProviderResult, RetryAdvice, Transport, Ver
 from zentra.core.clock import SYSTEM_CLOCK
 from zentra.core.errors import Unauthorized
 from zentra.tenancy.clocks import clock_for
-from zentra.tenancy.selectors import terms_of
 
 if TYPE_CHECKING:
     from routing.models import ProviderAccount
 
 log = structlog.get_logger(__name__)
-
-_REFUSED: Final = (AttemptState.DECLINED, AttemptState.FAILED)
 
 
 class CallbackSignatureInvalid(Unauthorized):
@@ -94,40 +89,16 @@ def _apply(callback: ProviderCallback, fact: CallbackFact) -> None:
     outcome = "nothing_to_do"
     if attempt is None:
         outcome = "reference_unknown"
-    elif attempt.operation == fact.operation and attempt.state in (*UNRESOLVED_ATTEMPTS, AttemptState.ACTION_REQUIRED):
+    elif attempt.operation == fact.operation and attempt.state in (*ASKED_ATTEMPTS, *REFUSED_ATTEMPTS):
         result = _result_of(attempt, fact)
         if result is not None:
-            execution.record_outcome(
+            recorded = execution.record_outcome(
                 workspace_id=attempt.workspace_id, attempt_id=attempt.id, result=result, via="callback"
             )
-            outcome = "applied"
-    elif attempt.operation == fact.operation and fact.verdict is Verdict.APPROVED and attempt.state in _REFUSED:
-        _put_before_person(attempt, callback)
-        outcome = "contradicts_decision"
+            outcome = recorded.outcome
     ProviderCallback.objects.filter(id=callback.id).update(
         applied_at=clock_for(callback.workspace_id).now(), outcome=outcome
     )
-
-
-@transaction.atomic(durable=True)
-def _put_before_person(attempt: Attempt, callback: ProviderCallback) -> None:
-    """The provider says now that it did what was taken for refused: money may have moved that the books do not know.
-
-    The decision stands, for the merchant was told and may have charged anew; a person has to look.
-    """
-    lock_payment(workspace_id=attempt.workspace_id, payment_id=attempt.payment_id)
-    chronicle = Chronicle(terms=terms_of(attempt.workspace_id))
-    Attempt.objects.filter(id=attempt.id).update(needs_operator=True)
-    chronicle.record(
-        "attempt.contradicted",
-        attempt.public_id,
-        payment_id=attempt.payment_id,
-        before=attempt.state,
-        after=attempt.state,
-        data={"via": "callback", "provider_event": callback.provider_event_id},
-    )
-    chronicle.write()
-    log.error("decided_attempt_contradicted", attempt_id=attempt.public_id, state=attempt.state)
 
 
 def _result_of(attempt: Attempt, fact: CallbackFact) -> ProviderResult | None:

@@ -148,6 +148,7 @@ def start_capture(*, workspace_id: UUID, capture_id: UUID) -> Attempt | None:
         capture=capture,
         chronicle=chronicle,
     )
+    chronicle.record("capture.sent", capture.public_id, payment_id=payment.id, before=capture.state, after=state)
     capture.state = state
     capture.save(update_fields=["state"])
     chronicle.write()

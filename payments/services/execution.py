@@ -27,6 +27,8 @@ class Recorded:
 
     following: Attempt | None = None
     answer: Answer | None = None
+    #: 'applied', 'nothing_to_do', or 'contradicts_decision': the attempt is decided, and this says otherwise.
+    outcome: str = "applied"
 
 
 def run_authorization(
@@ -87,7 +89,8 @@ def record_outcome(
 ) -> Recorded:
     """Write what is known of an attempt and everything that follows from it, whole or not at all.
 
-    A fact about an attempt that is decided already changes nothing: the first decision stands.
+    A fact about an attempt that is decided already changes nothing: the first decision stands. An approval of what was
+    taken for refused is put before a person.
 
     :param via: how it became known; see `attempts.answer_attempt`
     :param answer: renders the payment for the waiting client; a final answer is kept under the payment's key
@@ -97,32 +100,34 @@ def record_outcome(
     attempt = Attempt.objects.select_related("capture", "refund").get(id=attempt_id)
     attempt.payment = payment
     chronicle = Chronicle(terms=terms_of(workspace_id), actor=actor, context=context or RequestContext())
-    following = _record(payment, attempt, result, via, chronicle)
+    following, outcome = _record(payment, attempt, result, via, chronicle)
     chronicle.write()
     if following is not None or answer is None:
-        return Recorded(following=following)
+        return Recorded(following=following, outcome=outcome)
     rendered = answer(payment)
     if payment.claim_id is not None:
         rendered = finish_claim(claim_id=payment.claim_id, answer=rendered, clock=chronicle.terms.clock)
-    return Recorded(answer=rendered)
+    return Recorded(answer=rendered, outcome=outcome)
 
 
 def _record(
     payment: Payment, attempt: Attempt, result: ProviderResult, via: str, chronicle: Chronicle
-) -> Attempt | None:
+) -> tuple[Attempt | None, str]:
     before = AttemptState(attempt.state)
     try:
         after = attempts.answer_attempt(attempt=attempt, result=result, via=via, chronicle=chronicle)
     except IllegalTransition:
-        return None
+        contradicted = attempts.contradict(attempt=attempt, result=result, via=via, chronicle=chronicle)
+        return None, "contradicts_decision" if contradicted else "nothing_to_do"
     if after is before:
-        return None
+        return None, "applied"
     if attempt.operation == Operation.AUTHORIZE:
-        return apply_authorization(payment=payment, attempt=attempt, result=result, via=via, chronicle=chronicle)
+        following = apply_authorization(payment=payment, attempt=attempt, result=result, via=via, chronicle=chronicle)
+        return following, "applied"
     if attempt.operation == Operation.CAPTURE:
         captures.apply_capture(payment=payment, attempt=attempt, chronicle=chronicle)
     elif attempt.operation == Operation.REFUND:
         refunds.apply_refund(payment=payment, attempt=attempt, chronicle=chronicle)
     else:
         voids.apply_void(payment=payment, attempt=attempt, chronicle=chronicle)
-    return None
+    return None, "applied"

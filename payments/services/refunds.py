@@ -192,6 +192,7 @@ def start_refund(*, workspace_id: UUID, refund_id: UUID) -> Attempt | None:
         refund=refund,
         chronicle=chronicle,
     )
+    chronicle.record("refund.sent", refund.public_id, payment_id=payment.id, before=refund.state, after=state)
     refund.state = state
     refund.save(update_fields=["state"])
     chronicle.write()

@@ -19,7 +19,7 @@ UNSENT_BACKOFF_MAX: Final = timedelta(minutes=15)
 
 def wait_after(tries: int) -> timedelta:
     """How long to wait after so many tries that never left: twice as long each time, up to a bound."""
-    return min(UNSENT_BACKOFF * 2 ** min(tries - 1, MAX_UNSENT_TRIES), UNSENT_BACKOFF_MAX)
+    return min(UNSENT_BACKOFF * (1 << min(tries - 1, MAX_UNSENT_TRIES)), UNSENT_BACKOFF_MAX)
 
 
 def may_try_again(operation: Capture | Refund, *, attempt: Attempt) -> bool:

@@ -1,6 +1,6 @@
 """What a lost hint or a lost answer left behind: pending operations are taken up, unknown outcomes are asked about.
 
-The resolver's ladder (design §3): repeat under the same key where the provider declares that every outcome is
+The resolver's ladder (docs/decisions/0003): repeat under the same key where the provider declares that every outcome is
 replayed and the payment is still wanted; else query by our own reference; then a person. An unknown outcome never
 fails by itself: "not found" counts only after several times over a minimum age.
 """

@@ -55,7 +55,7 @@ class Capabilities:
         """Whether repeating a call under its key is a safe way to learn its outcome.
 
         Only while the provider surely remembers the key: a forgotten key would run the operation again. Half of the
-        declared retention is the limit (design, ruling 2). The caller also makes sure that the payment is still wanted.
+        declared retention is the limit (docs/decisions/0032). The caller makes sure that the payment is still wanted.
         """
         return self.replay_returns_every_outcome and 0 <= age_seconds < self.key_retention_seconds / 2
 

@@ -20,7 +20,7 @@ from tests.servers import WebServer
 
 WIDTH, HEIGHT = 1440, 900
 #: A screenshot of a long page ends here.
-MAX_HEIGHT = 1500
+MAX_HEIGHT = 1400
 
 
 @dataclass

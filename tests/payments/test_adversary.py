@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import transaction
@@ -12,9 +13,10 @@ from ledger.services import post_journal
 from ledger.types import Posting, legs_of
 from payments.models import Attempt, Capture, Payment, ProviderCallback, Refund
 from payments.postings import merchant_account
-from payments.services import execution, settling, sweeps
+from payments.services import attempts, execution, settling, sweeps
 from payments.services.chronicle import Chronicle
 from routing.models import ProviderAccount
+from routing.types import ProviderResult
 from tests.factories.shop import Shop, open_shop
 from tests.payments.test_callbacks import approval, send
 from tests.payments.test_captures_and_voids import assert_books_balance, balance
@@ -42,6 +44,26 @@ def captures(shop: Shop) -> list[Capture]:
 
 def run_capture(shop: Shop, capture: Capture) -> None:
     execution.run_capture(workspace_id=shop.workspace_id, capture_id=capture.id)
+
+
+class TestEvidence:
+    def test_every_state_of_capture_and_refund_has_its_record(self, shop: Shop):
+        payment = shop.captured(10_000, reference="ORD_1")
+        shop.refund("ORD_1", 1_000)
+        shop.work()
+
+        records = shop.get(f"payments/{payment['id']}/trace").data["evidence"]
+        moves = [
+            (record["subject"][:3], record["before"], record["after"])
+            for record in records
+            if record["subject"].startswith(("cap_", "re_"))
+        ]
+
+        assert moves == [
+            (prefix, before, after)
+            for prefix in ("cap", "re_")
+            for before, after in (("", "pending"), ("pending", "processing"), ("processing", "succeeded"))
+        ]
 
 
 class TestFinalCapture:
@@ -165,6 +187,28 @@ class TestCallback:
         assert attempt_of(shop).state == "unknown"
 
 
+class TestLateAnswer:
+    def test_that_approves_what_was_given_up_is_put_before_a_person(self, shop: Shop, monkeypatch: pytest.MonkeyPatch):
+        """The process stood still between its commit and the wire, and the resolver came to the end meanwhile."""
+        carry_out = attempts.call
+
+        def stand_still(attempt: Attempt) -> ProviderResult:
+            for day in (200, 201, 202):
+                later(shop, timedelta(days=day))
+                sweeps.resolve_attempt(workspace_id=shop.workspace_id, attempt_id=attempt.id)
+            return carry_out(attempt)
+
+        monkeypatch.setattr(attempts, "call", stand_still)
+        reply = shop.pay(10_000)
+
+        assert (reply.status, reply.code) == (402, "payment_failed")
+        assert (attempt_of(shop).state, attempt_of(shop).needs_operator) == ("failed", True)
+        actions = [
+            record["action"] for record in shop.get(f"payments/{only_payment(shop).public_id}/trace").data["evidence"]
+        ]
+        assert "attempt.contradicted" in actions
+
+
 class TestCustomersTurn:
     def test_a_decision_whose_callback_is_lost_is_asked_for(self, shop: Shop, simulator: Simulator):
         reply = shop.pay(10_000, "action_required")
@@ -236,6 +280,18 @@ class TestVoid:
         assert tries.count() == 5
         assert {attempt.transport for attempt in tries} == {"not_sent"}
         assert only_payment(shop).state == "voiding"
+
+    def test_that_the_provider_refused_is_no_success_under_its_key(self, shop: Shop):
+        payment = shop.pay(10_000, capture_method="manual").data
+        first = shop.call("POST", f"payments/{payment['id']}/void", {}, key="v1")
+        ProviderAccount.objects.filter(workspace_id=shop.workspace_id).update(credential_sealed=b"\x01nonsense")
+        shop.work()
+
+        refused, again = (shop.call("POST", f"payments/{payment['id']}/void", {}, key="v1") for _ in range(2))
+
+        assert (first.status, refused.status, refused.code) == (202, 409, "void_refused")
+        assert refused.error["details"]["payment"]["status"] == "authorized"
+        assert again.content == refused.content
 
 
 class TestOneAccountsTrouble:
@@ -365,6 +421,7 @@ class TestOddInput:
         reply = shop.pay(10_000, reference=reference)
 
         assert (reply.status, reply.data["reference"]) == (201, reference)
+        assert shop.get(f"payments/charges/{quote(reference, safe='')}").data["id"] == reply.data["id"]
 
     @pytest.mark.parametrize("amount", [b"1e3", b"1.0", b"-1", b"0", b'"5"', b"true", b"9007199254740992", b"9" * 400])
     def test_an_amount_is_a_whole_number_in_its_bounds(self, shop: Shop, amount: bytes):
@@ -408,6 +465,13 @@ class TestOddInput:
         answer = shop.client.generic("POST", "/api/v1/payments", b"{}", CONTENT_LENGTH="²")
 
         assert answer.status_code == 400
+
+    def test_a_workspace_without_any_rate_is_refused_and_not_failed(self, simulator: Simulator, db: None):
+        shop = open_shop(simulator, requests_per_minute=0)
+
+        reply = shop.pay(10_000)
+
+        assert (reply.status, reply.code) == (429, "rate_limit_exceeded")
 
     @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "PUT", "DELETE", "BREW"])
     def test_a_method_that_is_not_offered_is_never_our_failure(self, shop: Shop, method: str):

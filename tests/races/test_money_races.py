@@ -10,7 +10,7 @@ import pytest
 
 from ledger.services import verify_books
 from payments.models import Attempt, Capture, Payment, Refund
-from payments.services import execution, sweeps
+from payments.services import sweeps
 from tests.conftest import CommittedDatabase
 from tests.factories.shop import Reply, Shop, open_shop
 from tests.payments.test_callbacks import approval, send
@@ -46,14 +46,6 @@ def announced(shop: Shop, type: str) -> int:
 
 
 class TestOneKey:
-    def test_at_once_makes_one_charge(self, shop: Shop, simulator: Simulator, in_threads: InThreads):
-        replies = in_threads(lambda _: own(shop).pay(10_000, key="k1"), list(range(THREADS)))
-
-        assert set(statuses(replies)) <= {201, 202}
-        assert len({reply.data["id"] for reply in replies}) == 1
-        [attempt] = Attempt.objects.filter(workspace_id=shop.workspace_id, operation="authorize")
-        assert len(simulator.alpha.by_reference(attempt.reference)) == 1
-
     def test_at_once_gives_one_refusal(self, shop: Shop, in_threads: InThreads):
         payment = shop.pay(10_000, capture_method="manual").data
 
@@ -65,16 +57,6 @@ class TestOneKey:
 
 
 class TestRefunds:
-    def test_at_once_never_give_back_more_than_was_captured(self, shop: Shop, in_threads: InThreads):
-        shop.captured(10_000, reference="ORD_1")
-
-        replies = in_threads(lambda _: own(shop).refund("ORD_1", 3_000), list(range(THREADS)))
-        shop.work()
-
-        assert statuses(replies) == {201: 3, 409: THREADS - 3}
-        assert Payment.objects.get(workspace_id=shop.workspace_id).refunded_minor == 9_000
-        assert_books_hold(shop)
-
     def test_of_two_payments_never_share_a_reference(self, shop: Shop, in_threads: InThreads):
         orders = [f"ORD_{number}" for number in range(THREADS)]
         for order in orders:
@@ -85,38 +67,6 @@ class TestRefunds:
         assert statuses(replies) == {201: 1, 409: THREADS - 1}
         assert {reply.code for reply in replies if reply.status == 409} == {"refund_reference_in_use"}
         assert Refund.objects.filter(workspace_id=shop.workspace_id).count() == 1
-
-
-class TestCaptureAndVoid:
-    def test_at_once_one_of_them_happens(self, shop: Shop, in_threads: InThreads):
-        payment = shop.pay(10_000, capture_method="manual").data
-        acts: list[Callable[[], Reply]] = [
-            lambda: own(shop).capture(payment["id"]),
-            lambda: own(shop).call("POST", f"payments/{payment['id']}/void", {}, key="v1"),
-        ] * 3
-
-        replies = in_threads(lambda act: act(), acts)
-        shop.work()
-
-        assert statuses(replies)[409] >= 3
-        now = shop.get(f"payments/{payment['id']}").data
-        assert now["status"] in ("captured", "voided")
-        captured = Capture.objects.filter(workspace_id=shop.workspace_id)
-        assert captured.count() == (1 if now["status"] == "captured" else 0)
-        assert_books_hold(shop)
-
-    def test_a_capture_that_several_workers_take_up_is_sent_once(self, shop: Shop, in_threads: InThreads):
-        payment = shop.pay(10_000, capture_method="manual").data
-        shop.capture(payment["id"])
-        capture = Capture.objects.get(workspace_id=shop.workspace_id)
-
-        in_threads(
-            lambda _: execution.run_capture(workspace_id=shop.workspace_id, capture_id=capture.id), list(range(THREADS))
-        )
-
-        assert Attempt.objects.filter(workspace_id=shop.workspace_id, operation="capture").count() == 1
-        assert announced(shop, "capture.succeeded") == 1
-        assert_books_hold(shop)
 
 
 class TestUnknownOutcome:

@@ -75,7 +75,9 @@ class WorkspaceThrottle(BaseThrottle):
 
 
 def take(bucket: str, per_minute: int) -> Allowance:
-    """Take one token of a bucket that refills at ``per_minute`` and holds 1.5 minutes' worth."""
+    """Take one token of a bucket that refills at ``per_minute`` and holds 1.5 minutes' worth; 0 refuses all."""
+    if per_minute < 1:
+        return Allowance(False, 0, 0, 60.0, int(time.time()) + 60)
     if _redis_rested():
         try:
             return _take_shared(bucket, per_minute)

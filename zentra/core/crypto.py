@@ -34,7 +34,7 @@ def unseal(blob: bytes, *, context: str) -> bytes:
     nonce, body = blob[1 : 1 + _NONCE_BYTES], blob[1 + _NONCE_BYTES :]
     try:
         return AESGCM(_key("encryption")).decrypt(nonce, body, context.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
         raise CannotDecrypt("wrong key, wrong place, or changed") from None
 
 

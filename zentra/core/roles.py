@@ -50,6 +50,16 @@ def _restricted_tables() -> list[tuple[str, str]]:
     return found
 
 
+def require_fit_role(*, using: str = "default") -> None:
+    """Refuse to serve live money as a role that the database's guards cannot stop.
+
+    :raises UnsafeDatabaseRole: names what is wrong with the connected role
+    """
+    faults = role_faults(using=using)
+    if faults:
+        raise UnsafeDatabaseRole(f"a live deployment must not connect as a role that is: {', '.join(faults)}")
+
+
 def role_faults(*, using: str = "default") -> list[str]:
     """Why the connected role is too powerful for live money; empty when it is fit."""
     with connections[using].cursor() as cursor:

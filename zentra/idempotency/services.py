@@ -86,7 +86,7 @@ def finish_claim(*, claim_id: int, answer: Answer, clock: Clock) -> Answer:
     if not answer.final:
         return answer
     updated = IdempotencyKey.objects.filter(id=claim_id, status__isnull=True).update(
-        status=answer.status, body=answer.body, completed_at=clock.now()
+        status=answer.status, body=answer.body, request_id=answer.request_id, completed_at=clock.now()
     )
     if updated:
         return answer

@@ -204,7 +204,6 @@ CELERY = {
 PROVIDER_CALLS_IN_FLIGHT = int(ENVIRON.get("PROVIDER_CALLS_IN_FLIGHT", "6"))
 # Networks that outgoing calls may reach although they are private, as CIDR. Empty by default.
 OUTGOING_ALLOWED_NETWORKS = [item for item in ENVIRON.get("OUTGOING_ALLOWED_NETWORKS", "").split(",") if item]
-TRUSTED_PROXY_HOPS = int(ENVIRON.get("TRUSTED_PROXY_HOPS", "0"))
 
 LOGGING = logging_config(level=ENVIRON.get("LOG_LEVEL", "INFO"), as_json=ENVIRON.get("LOG_FORMAT", "json") == "json")
 

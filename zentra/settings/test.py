@@ -10,7 +10,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["*"]
 SECRET_KEY = "tests only: not a secret, and long enough for the framework's own check of keys"  # noqa: S105
 ZENTRA_MASTER_KEY = b"tests only: thirty-two bytes key"
-ZENTRA_ALLOW_LIVE = False
+ZENTRA_ALLOW_LIVE = ENVIRON.get("ZENTRA_ALLOW_LIVE") == "1"
 DATABASES = {
     "default": database_from_url(DATABASE_URLS["app"] or "", pool=ENVIRON.get("ZENTRA_DB_POOL") == "1"),
     "owner": {**database_from_url(DATABASE_URLS["owner"] or "", pool=False), "TEST": {"MIRROR": "default"}},

@@ -314,7 +314,7 @@ class ApiKeyAdmin(ScopedAdmin):
         )
         obj.__dict__.update(new.key.__dict__)
         # For response_add alone: lives as long as this request.
-        obj.text_shown_once = new.text.text
+        obj.text_shown_once = new.text.text  # type: ignore[attr-defined]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # The page that follows shows the key; there is no other way to leave the form.

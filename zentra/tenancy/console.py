@@ -67,7 +67,7 @@ def within_reach(rows: QuerySet[_Row], reach: list[UUID] | None, path: str) -> Q
 class ScopedRelatedFilter(RelatedFieldListFilter):
     """A list filter that offers nothing of other people's workspaces."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         path = workspace_path_of(field.remote_field.model)
         reach = reach_of(request)
         if reach is None or path is None:
