@@ -10,7 +10,7 @@ from tests.simulator.process import Simulator
 from zentra.core.ids import parse_public_id
 from zentra.evidence.models import EvidenceRecord
 from zentra.idempotency.models import IdempotencyKey
-from zentra.tenancy.models import MemberRole, Merchant
+from zentra.tenancy.models import Member, MemberRole, Merchant
 
 PAYMENTS = "/admin/payments/payment/"
 ATTEMPTS = "/admin/payments/attempt/"
@@ -181,6 +181,17 @@ class TestTheLaneOfUnknownOutcomes:
         assert "Nothing is charged a second time" in asked.content.decode()
         assert still == "unknown"
         assert Attempt.objects.get(id=in_doubt.id).state == "approved"
+
+    def test_acts_only_where_the_person_may_whatever_was_ticked(
+        self, shop: Shop, in_doubt: Attempt, simulator: Simulator
+    ):
+        operator_elsewhere = member_of(open_shop(simulator, name="Globex").tenant.workspace, MemberRole.OPERATOR)
+        Member.objects.create(workspace=shop.tenant.workspace, user=operator_elsewhere, role=MemberRole.AUDITOR)
+        client = client_of(operator_elsewhere)
+
+        assert "ORD_lost" in client.get(ATTEMPTS).content.decode()
+        client.post(ATTEMPTS, {"action": "ask_now", "_selected_action": [str(in_doubt.id)]})
+        assert Attempt.objects.get(id=in_doubt.id).state == "unknown"
 
     def test_lets_an_auditor_look_and_not_ask(self, shop: Shop, in_doubt: Attempt):
         auditor = client_of(member_of(shop.tenant.workspace, MemberRole.AUDITOR))
