@@ -7,15 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
-from zentra.core.errors import Conflict
-
-
-class IllegalTransition(Conflict):
-    code = "illegal_transition"
-    summary = "The state of the resource does not allow this."
-    remedy = "Read the resource; its `status` says what is possible."
+from zentra.core.transitions import follow
 
 
 class PaymentState(StrEnum):
@@ -148,32 +142,20 @@ OPERATION_TRANSITIONS: Final = {
     (OperationState.PROCESSING, OperationTrigger.REFUSED): OperationState.FAILED,
 }
 
-_State = TypeVar("_State", bound=StrEnum)
-_Trigger = TypeVar("_Trigger", bound=StrEnum)
-
 
 def next_payment_state(state: PaymentState, trigger: PaymentTrigger) -> PaymentState:
     """:raises IllegalTransition: the table has no such edge"""
-    return _next(PAYMENT_TRANSITIONS, state, trigger)
+    return follow(PAYMENT_TRANSITIONS, state, trigger)
 
 
 def next_attempt_state(state: AttemptState, trigger: AttemptTrigger) -> AttemptState:
     """:raises IllegalTransition: the table has no such edge"""
-    return _next(ATTEMPT_TRANSITIONS, state, trigger)
+    return follow(ATTEMPT_TRANSITIONS, state, trigger)
 
 
 def next_operation_state(state: OperationState, trigger: OperationTrigger) -> OperationState:
     """:raises IllegalTransition: the table has no such edge"""
-    return _next(OPERATION_TRANSITIONS, state, trigger)
-
-
-def _next(table: dict[tuple[_State, _Trigger], _State], state: _State, trigger: _Trigger) -> _State:
-    try:
-        return table[state, trigger]
-    except KeyError:
-        raise IllegalTransition(
-            f"{trigger} is not possible in {state}", details={"state": str(state), "trigger": str(trigger)}
-        ) from None
+    return follow(OPERATION_TRANSITIONS, state, trigger)
 
 
 @dataclass(frozen=True, slots=True)

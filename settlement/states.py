@@ -7,15 +7,9 @@ are matched or drifted, and nothing is matched before the control totals agree o
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
-from zentra.core.errors import Conflict
-
-
-class IllegalTransition(Conflict):
-    code = "settlement_transition_refused"
-    summary = "The state of the batch or case does not allow this."
-    remedy = "Read it again; its state says what is possible."
+from zentra.core.transitions import follow
 
 
 class BatchState(StrEnum):
@@ -78,24 +72,12 @@ CASE_TRANSITIONS: Final = {
     (CaseState.ASSIGNED, CaseTrigger.EXPLAINED): CaseState.CLOSED,
 }
 
-_State = TypeVar("_State", bound=StrEnum)
-_Trigger = TypeVar("_Trigger", bound=StrEnum)
-
 
 def next_batch_state(state: BatchState, trigger: BatchTrigger) -> BatchState:
     """:raises IllegalTransition: the table has no such edge"""
-    return _next(BATCH_TRANSITIONS, state, trigger)
+    return follow(BATCH_TRANSITIONS, state, trigger)
 
 
 def next_case_state(state: CaseState, trigger: CaseTrigger) -> CaseState:
     """:raises IllegalTransition: the table has no such edge"""
-    return _next(CASE_TRANSITIONS, state, trigger)
-
-
-def _next(table: dict[tuple[_State, _Trigger], _State], state: _State, trigger: _Trigger) -> _State:
-    try:
-        return table[state, trigger]
-    except KeyError:
-        raise IllegalTransition(
-            f"{trigger} is not possible in {state}", details={"state": str(state), "trigger": str(trigger)}
-        ) from None
+    return follow(CASE_TRANSITIONS, state, trigger)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from zentra.core.errors import Conflict
+from zentra.core.transitions import follow
 
 
 class DeliveryState(StrEnum):
@@ -37,14 +37,6 @@ TRANSITIONS: dict[tuple[DeliveryState, DeliveryTrigger], DeliveryState] = {
 }
 
 
-class IllegalTransition(Conflict):
-    code = "delivery_state_forbids_this"
-    summary = "The delivery's state does not allow this."
-
-
 def next_state(state: DeliveryState, trigger: DeliveryTrigger) -> DeliveryState:
     """The state after a trigger. :raises IllegalTransition: the table has no such edge"""
-    try:
-        return TRANSITIONS[state, trigger]
-    except KeyError:
-        raise IllegalTransition(f"{trigger} is not allowed from {state}") from None
+    return follow(TRANSITIONS, state, trigger)

@@ -131,6 +131,10 @@ def ask(attempt: Attempt, *, request: ProviderRequest) -> ProviderResult:
     An account that cannot be used here (its secret does not open, its adapter is not installed) was not called: that
     is an answer too, for an attempt that is committed as sent must come to an end.
     """
+    # From here on every log line of the request or the job, whoever writes it, names the payment.
+    structlog.contextvars.bind_contextvars(
+        workspace_id=public_id("wsp", attempt.workspace_id), payment_id=public_id("pay", attempt.payment_id)
+    )
     try:
         endpoint = endpoint_for(attempt.workspace_id, attempt.provider_account_id)
     except (CannotDecrypt, UnknownProvider) as error:

@@ -12,8 +12,9 @@ from payments.services import attempts, captures, refunds, voids
 from payments.services.authorizations import apply_authorization
 from payments.services.chronicle import Chronicle
 from payments.services.transitions import lock_payment
-from payments.states import AttemptState, IllegalTransition
+from payments.states import AttemptState
 from routing.types import Operation, ProviderResult
+from zentra.core.transitions import IllegalTransition
 from zentra.evidence.types import RequestContext
 from zentra.idempotency.services import finish_claim
 from zentra.idempotency.types import Answer, Answerer

@@ -17,17 +17,12 @@ from payments.services.attempts import open_attempt
 from payments.services.chronicle import Chronicle
 from payments.services.retries import may_try_again, put_back
 from payments.services.transitions import lock_payment, store_payment
-from payments.states import (
-    AttemptState,
-    IllegalTransition,
-    OperationState,
-    OperationTrigger,
-    next_operation_state,
-)
+from payments.states import AttemptState, OperationState, OperationTrigger, next_operation_state
 from routing.types import Operation
 from zentra.core.errors import Conflict
 from zentra.core.ids import new_id, public_id
 from zentra.core.jobs import enqueue_on_commit
+from zentra.core.transitions import IllegalTransition
 from zentra.evidence.types import RequestContext
 from zentra.idempotency.services import claim_key, finish_claim
 from zentra.idempotency.types import Answer, Answerer, RequestKey

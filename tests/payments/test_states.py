@@ -9,7 +9,6 @@ from payments.states import (
     Amounts,
     AttemptState,
     AttemptTrigger,
-    IllegalTransition,
     OperationState,
     OperationTrigger,
     PaymentState,
@@ -17,6 +16,7 @@ from payments.states import (
     axis_states,
     status_of,
 )
+from zentra.core.transitions import IllegalTransition
 
 MACHINES = [
     (states.PAYMENT_TRANSITIONS, states.next_payment_state, PaymentState, PaymentTrigger),

@@ -25,7 +25,7 @@ from payments.services import execution, sweeps
 from payments.services.attempts import request_of
 from payments.services.chronicle import Chronicle
 from payments.services.transitions import advance_payment, lock_payment
-from payments.states import IllegalTransition, PaymentTrigger
+from payments.states import PaymentTrigger
 from routing.types import ProviderResult, RetryAdvice, Transport, Verdict
 from tests.conftest import CommittedDatabase, run_in_threads
 from tests.factories.shop import Reply, Shop, open_shop
@@ -35,6 +35,7 @@ from tests.payments.test_callbacks import approval, send
 from tests.simulator.process import Simulator
 from webhooks.models import Event
 from zentra.core.ids import new_id, parse_public_id
+from zentra.core.transitions import IllegalTransition
 from zentra.tenancy.selectors import terms_of
 
 

@@ -6,13 +6,13 @@ from settlement.models import DriftCase
 from settlement.selectors import CaseNotFound
 from settlement.services import drift
 from settlement.services.reconcile import NoteRequired
-from settlement.states import IllegalTransition
 from settlement.types import Resolution
 from tests.factories.tenancy import OPERATOR
 from tests.settlement.desk import Desk, make_user, open_desk
 from tests.settlement.files import line_of, unknown_line
 from webhooks.models import Event
 from zentra.core.registries import trace_sections
+from zentra.core.transitions import IllegalTransition
 from zentra.evidence.models import EvidenceRecord
 
 

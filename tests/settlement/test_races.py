@@ -12,12 +12,12 @@ from ledger.models import Journal
 from payments.models import Payment
 from settlement.models import DriftCase, LineMatch, ReconciliationRun, SettlementFile
 from settlement.services import drift, reconcile, runs
-from settlement.states import IllegalTransition
 from settlement.types import Resolution
 from tests.factories.tenancy import OPERATOR
 from tests.settlement.desk import Desk, make_user, open_desk
 from tests.settlement.files import file_of, line_of, unknown_line
 from webhooks.models import Event
+from zentra.core.transitions import IllegalTransition
 
 InThreads = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
 

@@ -17,12 +17,12 @@ from settlement.states import (
     BatchTrigger,
     CaseState,
     CaseTrigger,
-    IllegalTransition,
     next_batch_state,
     next_case_state,
 )
 from settlement.types import Candidate, DriftClass, MatchRule, Resolution, Severity, Verdict
 from zentra.core.ids import new_id
+from zentra.core.transitions import IllegalTransition
 
 
 @dataclass

@@ -7,11 +7,11 @@ import pytest
 from payments.models import Capture, Payment
 from settlement.models import DriftCase, LineMatch
 from settlement.services import drift, reconcile
-from settlement.states import IllegalTransition
 from settlement.types import Resolution
 from tests.factories.tenancy import OPERATOR
 from tests.settlement.desk import Desk
 from tests.settlement.files import file_of, line_of, unknown_line
+from zentra.core.transitions import IllegalTransition
 
 
 class TestMatchedSale:

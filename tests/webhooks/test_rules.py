@@ -6,8 +6,9 @@ from itertools import pairwise, product
 import pytest
 
 from webhooks import rules
-from webhooks.states import TRANSITIONS, DeliveryState, DeliveryTrigger, IllegalTransition, next_state
+from webhooks.states import TRANSITIONS, DeliveryState, DeliveryTrigger, next_state
 from webhooks.types import Outcome, SendTrigger
+from zentra.core.transitions import IllegalTransition
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -54,6 +54,10 @@ def enveloped(body: type[serializers.Serializer], *, many: bool = False) -> Any:
 class ContractSchema(AutoSchema):
     """Adds what every route shares, so that a view states only its own bodies."""
 
+    def get_summary(self) -> str | None:
+        """The summary that the view gives, else the first sentence of its description."""
+        return super().get_summary() or self.get_description().partition(". ")[0].partition("\n")[0].rstrip(".") or None
+
     def get_tags(self) -> list[str]:
         parts = [part for part in self.path.removeprefix("/api/v1/").split("/") if part and "{" not in part]
         return parts[:1] or ["api"]
