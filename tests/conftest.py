@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
+from redis import Redis
 
 from zentra.embedded.services import database_urls
 from zentra.settings.base import database_from_url
@@ -158,6 +160,7 @@ def django_db_setup(template_database: str, django_db_blocker: Any) -> Iterator[
         yield
         with django_db_blocker.unblock():
             connections.close_all()
+        _forget_queues(f"zentra-test-{os.getpid()}:")
         _drop(connection, database)
 
 
@@ -166,6 +169,12 @@ class CommittedDatabase:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.token = uuid4().hex[:8]
+
+    @property
+    def queue_prefix(self) -> str:
+        """The broker keys of this test's processes."""
+        return f"zentra-test-{os.getpid()}:{self.token}:"
 
     def url(self, role: str = "zentra_app") -> str:
         return url_for(self.name, role)
@@ -177,6 +186,7 @@ class CommittedDatabase:
             "DATABASE_URL": self.url(),
             "DATABASE_OWNER_URL": self.url("zentra_owner"),
             "REDIS_URL": settings.REDIS_URL,
+            "CELERY_KEY_PREFIX": self.queue_prefix,
             "DJANGO_SETTINGS_MODULE": "zentra.settings.test",
             "PYTHONPATH": str(ROOT),
         }
@@ -203,12 +213,21 @@ def scratch_database(template: str) -> Iterator[CommittedDatabase]:
     with administrator() as connection:
         _clone(connection, template, name)
         _use(name)
+        database = CommittedDatabase(name)
         try:
-            yield CommittedDatabase(name)
+            yield database
         finally:
+            _forget_queues(database.queue_prefix)
             connections.close_all()
             _use(before)
             _drop(connection, name)
+
+
+def _forget_queues(prefix: str) -> None:
+    """Delete the broker keys of a test's processes, or of the whole run."""
+    with Redis.from_url(settings.REDIS_URL) as client:
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            client.delete(key)
 
 
 @pytest.fixture

@@ -173,17 +173,19 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
+# Without these bounds a publish to a dead broker holds the request for seconds.
+BROKER_OPTIONS = {
+    "visibility_timeout": 300,
+    "max_retries": 0,
+    "interval_start": 0,
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 1.5,
+}
+
 CELERY = {
     "broker_url": broker_url(ENVIRON, BASE_DIR),
     "broker_connection_retry_on_startup": True,
-    # Without these bounds a publish to a dead broker holds the request for seconds.
-    "broker_transport_options": {
-        "visibility_timeout": 300,
-        "max_retries": 0,
-        "interval_start": 0,
-        "socket_connect_timeout": 0.5,
-        "socket_timeout": 1.5,
-    },
+    "broker_transport_options": BROKER_OPTIONS,
     "task_ignore_result": True,
     "task_acks_late": True,
     "task_time_limit": 120,

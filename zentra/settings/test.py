@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from zentra.core.logs import logging_config
 from zentra.settings.base import *  # noqa: F403
-from zentra.settings.base import CELERY, DATABASE_URLS, ENVIRON, database_from_url
+from zentra.settings.base import BROKER_OPTIONS, CELERY, DATABASE_URLS, ENVIRON, database_from_url
 
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
@@ -18,5 +20,7 @@ DATABASES = {
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 OUTGOING_ALLOWED_NETWORKS = ["127.0.0.1/32"]
 LOGGING = logging_config(level="CRITICAL", as_json=True)
-CELERY = {**CELERY, "task_always_eager": False}
+# Every run and every database of a test has a queue of its own: a worker must not chew another test's hints.
+_QUEUE_PREFIX = ENVIRON.get("CELERY_KEY_PREFIX") or f"zentra-test-{os.getpid()}:"
+CELERY = {**CELERY, "broker_transport_options": {**BROKER_OPTIONS, "global_keyprefix": _QUEUE_PREFIX}}
 WHITENOISE_AUTOREFRESH = True
