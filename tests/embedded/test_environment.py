@@ -149,11 +149,10 @@ class TestFirstRun:
 
         assert code == 0, stderr
         assert stdout == f"{checkout.venv} 1.0"
-        assert stderr.splitlines() == [
+        # A count of zero is shown only when there was time to: one small package may be there at the first look.
+        assert [line for line in stderr.splitlines() if not line.endswith("0/1")] == [
             "[1/3] creating a private virtual environment in .venv",
-            "[2/3] fetching 1 pinned packages ... 0/1",
             "[2/3] fetching 1 pinned packages ... 1/1",
-            "[3/3] installing 1 packages ... 0/1",
             "[3/3] installing 1 packages ... 1/1",
         ]
 

@@ -63,7 +63,6 @@ class TestDeadBroker:
                 assert seconds < 2
                 payment_id = answer["data"]["id"]
                 time.sleep(1)
-                assert not any(payment_id.encode() in body for _, body in receiver.received)
                 broker.ensure_running()
                 until(lambda: any(payment_id.encode() in body for _, body in receiver.received), seconds=40)
         finally:

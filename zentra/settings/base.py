@@ -192,7 +192,9 @@ CELERY = {
     "task_soft_time_limit": 90,
     "worker_prefetch_multiplier": 1,
     "worker_soft_shutdown_timeout": 5,
-    "worker_cancel_long_running_tasks_on_connection_loss": True,
+    # A job whose broker went away finishes: ending it mid-call would make an unknown outcome, or hold a lease for
+    # nothing. Its hint may come again; every job is guarded by the state of its rows.
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
     "worker_hijack_root_logger": False,
     "timezone": "UTC",
     "beat_schedule": {
