@@ -151,7 +151,7 @@ class TestHintingRelay:
         assert process.returncode == 0
         assert receiver.got == []
 
-    def test_hints_at_once_and_ever_more_rarely_while_nobody_sends(
+    def test_hints_ever_more_rarely_and_sends_by_itself_when_nobody_does(
         self, committed_tenant: Tenant, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         hints: list[str] = []
@@ -163,15 +163,19 @@ class TestHintingRelay:
         assert hints == [], "nothing is due"
         publish_one(committed_tenant)
         after_looks = []
-        for number in range(1, 65):
+        for number in range(1, command.LOOKS_BEFORE_SENDING + 1):
             before = len(hints)
             look.work()
             if len(hints) > before:
                 after_looks.append(number)
         assert hints[0] == "webhooks.deliver_due"
-        assert after_looks == [1, 2, 4, 8, 16, 32, 64]
+        assert after_looks == [1, 2, 4, 8]
+        assert Delivery.objects.get().attempts == 0
+
+        look.work()
+        assert Delivery.objects.get().attempts == 1, "no worker took it, so the relay did"
 
         Delivery.objects.update(next_at=None, state="delivered", finished_at=SYSTEM_CLOCK.now())
         publish_one(committed_tenant)
         look.work()
-        assert len(hints) == 8, "another delivery is hinted at once"
+        assert len(hints) == 5, "another delivery is hinted at once"

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 10.0
 MAX_GAP_LOOKS = 32
+#: Looks at the same waiting delivery before the relay sends by itself: the broker is away, or no worker listens.
+LOOKS_BEFORE_SENDING = 10
 
 
 class Command(BaseCommand):
@@ -54,6 +56,7 @@ class Look:
     inline: bool
     stop: threading.Event
     _hinted_for: UUID | None = None
+    _looks_at_it: int = 0
     _quiet_looks: int = 0
     _next_gap: int = 1
 
@@ -77,8 +80,16 @@ class Look:
         due = selectors.due_delivery(SYSTEM_CLOCK.now())
         if due is None:
             self._hinted_for = None
+        elif self._nobody_sends(due):
+            log.warning("relay_sends_itself", looks=LOOKS_BEFORE_SENDING)
+            sending.deliver_due(clock=SYSTEM_CLOCK, should_stop=self.stop.is_set)
         elif self._may_hint(due):
             send_hint(DELIVER_JOB)
+
+    def _nobody_sends(self, due: UUID) -> bool:
+        """Whether the same delivery has been waiting for so many looks that no worker can be at it."""
+        self._looks_at_it = self._looks_at_it + 1 if due == self._hinted_for else 0
+        return self._looks_at_it >= LOOKS_BEFORE_SENDING
 
     def _may_hint(self, due: UUID) -> bool:
         """Hints without progress become rare, or a stopped worker would find thousands of them."""
